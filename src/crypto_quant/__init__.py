@@ -1,0 +1,1 @@
+"""Record an exchange's public market data into TimescaleDB/PostgreSQL: exact, complete, provable."""

@@ -1,0 +1,58 @@
+"""The command line: one verb a file, loaded only when it is called.
+
+Exit codes: 0 ok, 1 failure, 2 usage or configuration, 3 the audit found holes, 130 interrupted.
+Results go to stdout, logs and progress to stderr.
+"""
+
+import importlib
+import sys
+
+import click
+
+from crypto_quant.errors import CryptoQuantError
+
+# verb -> module that holds a click command of the same name
+VERBS = {
+    "db": "crypto_quant.cli.db",
+    "demo": "crypto_quant.cli.demo",
+    "record": "crypto_quant.cli.record",
+    "simulate": "crypto_quant.cli.simulate",
+}
+
+
+class _LazyVerbs(click.Group):
+    """A group that imports a verb's module when the verb is used, so that ``--help`` stays instant."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        module = VERBS.get(cmd_name)
+        if module is None:
+            return None
+        command: click.Command = getattr(importlib.import_module(module), cmd_name)
+        return command
+
+
+@click.group(cls=_LazyVerbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="crypto-quant", prog_name="crypto-quant")
+def crypto_quant() -> None:
+    """Record an exchange's market data into TimescaleDB/PostgreSQL: exact, complete, provable."""
+
+
+def main() -> None:
+    """Run the command line; turn our errors into one clear line and an exit code, never a traceback."""
+    try:
+        crypto_quant.main(prog_name="crypto-quant", standalone_mode=False)
+    except click.exceptions.Exit as signal:
+        sys.exit(signal.exit_code)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as problem:
+        problem.show()
+        sys.exit(problem.exit_code)
+    except CryptoQuantError as problem:
+        click.echo(f"crypto-quant: {problem}", err=True)
+        sys.exit(problem.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,278 @@
+"""What happened, as typed values.
+
+Rooms say *what* happened by emitting one of these; ``ops`` turns it into a log line (and, later, a metric).
+``message`` is the line's text, ``level`` its severity; the fields are its data. Nothing here is an error class:
+an outage, a hole and a refusal are facts about the record.
+"""
+
+from typing import ClassVar
+
+import msgspec
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """The base: a message, a level and the fields of the subclass."""
+
+    message: ClassVar[str] = ""
+    level: ClassVar[str] = "info"
+
+
+# -- links ------------------------------------------------------------------------------------------------
+
+
+class LinkOpened(Event, frozen=True, kw_only=True):
+    """A WebSocket is up; its subscriptions follow."""
+
+    message: ClassVar[str] = "Link opened"
+    link: int
+    url: str
+    streams: int
+
+
+class LinkEnded(Event, frozen=True, kw_only=True):
+    """A WebSocket is down. ``code`` 1006 means that nobody said goodbye; ``lived_s`` is how long it was up."""
+
+    message: ClassVar[str] = "Link ended"
+    level: ClassVar[str] = "warning"
+    link: int
+    code: int
+    reason: str
+    lived_s: float
+
+
+class ReconnectScheduled(Event, frozen=True, kw_only=True):
+    """The next attempt to connect is made after ``delay_s``."""
+
+    message: ClassVar[str] = "Reconnect scheduled"
+    level: ClassVar[str] = "warning"
+    link: int
+    attempt: int
+    delay_s: float
+    cause: str
+
+
+class Subscribed(Event, frozen=True, kw_only=True):
+    """Every stream of a link has been acknowledged."""
+
+    message: ClassVar[str] = "Subscribed"
+    link: int
+    streams: int
+
+
+class SubscriptionRefused(Event, frozen=True, kw_only=True):
+    """The exchange answered a subscription with an error."""
+
+    message: ClassVar[str] = "Subscription refused"
+    level: ClassVar[str] = "error"
+    link: int
+    code: int
+    reason: str
+    streams: tuple[str, ...]
+
+
+class SubscriptionUnanswered(Event, frozen=True, kw_only=True):
+    """No acknowledgement came in time; data may flow all the same, so the link is kept while it does."""
+
+    message: ClassVar[str] = "Subscription not acknowledged"
+    level: ClassVar[str] = "warning"
+    link: int
+    waited_s: float
+
+
+class LinkSilent(Event, frozen=True, kw_only=True):
+    """Neither data nor a ping came for ``silent_s``; the link is replaced."""
+
+    message: ClassVar[str] = "Link silent"
+    level: ClassVar[str] = "warning"
+    link: int
+    silent_s: float
+
+
+class LinkExpiring(Event, frozen=True, kw_only=True):
+    """The link nears the end of the life that the exchange grants, or was told to go; it is replaced."""
+
+    message: ClassVar[str] = "Link expiring"
+    link: int
+    cause: str
+
+
+class ReadingPaused(Event, frozen=True, kw_only=True):
+    """Too many rows wait for the database: sockets are not read until it has caught up."""
+
+    message: ClassVar[str] = "Reading paused"
+    level: ClassVar[str] = "warning"
+    pending: int
+    limit: int
+
+
+class ReadingResumed(Event, frozen=True, kw_only=True):
+    """The database has caught up; sockets are read again."""
+
+    message: ClassVar[str] = "Reading resumed"
+    pending: int
+    paused_s: float
+
+
+# -- frames -----------------------------------------------------------------------------------------------
+
+
+class FrameSetAside(Event, frozen=True, kw_only=True):
+    """A frame that could not be used was kept raw, with its reason."""
+
+    message: ClassVar[str] = "Frame set aside"
+    level: ClassVar[str] = "warning"
+    reason: str
+    size: int
+    excerpt: str
+
+
+class GapFound(Event, frozen=True, kw_only=True):
+    """Ids ``first`` to ``last`` (inclusive) of a symbol's aggregate trades have not been received."""
+
+    message: ClassVar[str] = "Gap found"
+    level: ClassVar[str] = "warning"
+    venue: str
+    symbol: str
+    first: int
+    last: int
+
+
+# -- candles ----------------------------------------------------------------------------------------------
+
+
+class CandleStored(Event, frozen=True, kw_only=True):
+    """A closed candle is committed; ``source`` is ``stream`` or ``rest``."""
+
+    message: ClassVar[str] = "CLOSED candle stored"
+    symbol: str
+    timeframe: str
+    open_time: str
+    close: str
+    volume: str
+    trades: int
+    source: str
+    venue: str
+
+
+class CandleOverdue(Event, frozen=True, kw_only=True):
+    """No final message came for ``slots`` candles in time; REST is asked for them."""
+
+    message: ClassVar[str] = "Candle overdue"
+    level: ClassVar[str] = "warning"
+    venue: str
+    symbol: str
+    timeframe: str
+    first_open: str
+    slots: int
+
+
+class CandleAbsent(Event, frozen=True, kw_only=True):
+    """REST has no such candle: a hole of the exchange itself."""
+
+    message: ClassVar[str] = "Candle absent at the exchange"
+    level: ClassVar[str] = "warning"
+    venue: str
+    symbol: str
+    timeframe: str
+    open_time: str
+
+
+class RestFailed(Event, frozen=True, kw_only=True):
+    """A REST request failed; it is tried again after ``retry_in_s`` (None: given up)."""
+
+    message: ClassVar[str] = "REST request failed"
+    level: ClassVar[str] = "warning"
+    request: str
+    cause: str
+    retry_in_s: float | None
+
+
+# -- the store --------------------------------------------------------------------------------------------
+
+
+class StoreReady(Event, frozen=True, kw_only=True):
+    """The database is open and its schema is current."""
+
+    message: ClassVar[str] = "Store ready"
+    database: str
+    tier: str
+    schema_version: int
+
+
+class StoreLost(Event, frozen=True, kw_only=True):
+    """A batch could not be stored now; it is kept and tried again."""
+
+    message: ClassVar[str] = "Store unavailable"
+    level: ClassVar[str] = "error"
+    table: str
+    cause: str
+    pending: int
+    retry_in_s: float
+
+
+class StoreBack(Event, frozen=True, kw_only=True):
+    """The database takes batches again."""
+
+    message: ClassVar[str] = "Store available again"
+    away_s: float
+
+
+class RowSetAside(Event, frozen=True, kw_only=True):
+    """The database refuses this row; it was kept in a file and its neighbours were stored."""
+
+    message: ClassVar[str] = "Row set aside"
+    level: ClassVar[str] = "error"
+    table: str
+    reason: str
+    row: str
+
+
+class BatchStored(Event, frozen=True, kw_only=True):
+    """A batch is committed."""
+
+    message: ClassVar[str] = "Batch stored"
+    level: ClassVar[str] = "debug"
+    table: str
+    rows: int
+    duplicates: int
+    took_ms: float
+
+
+# -- the whole --------------------------------------------------------------------------------------------
+
+
+class RecordingStarted(Event, frozen=True, kw_only=True):
+    """The recorder is about to connect."""
+
+    message: ClassVar[str] = "Recording started"
+    venue: str
+    symbols: int
+    streams: int
+    links: int
+
+
+class DrainStep(Event, frozen=True, kw_only=True):
+    """One step of the graceful shutdown is done."""
+
+    message: ClassVar[str] = "Drain"
+    step: str
+    pending: int
+
+
+class RowsLeft(Event, frozen=True, kw_only=True):
+    """The drain ended before every row was stored; they are in ``file``."""
+
+    message: ClassVar[str] = "Rows not stored"
+    level: ClassVar[str] = "error"
+    rows: int
+    file: str
+    hint: str
+
+
+class PartitionCreated(Event, frozen=True, kw_only=True):
+    """A native range partition was made."""
+
+    message: ClassVar[str] = "Partition created"
+    level: ClassVar[str] = "debug"
+    table: str
+    partition: str

@@ -1,0 +1,174 @@
+"""Where the rooms that decide meet the rooms that touch the world: narrow protocols, no behaviour.
+
+``flow`` knows sockets, HTTP, databases and the clock only by these. Monotonic time and sleeping come from the
+running event loop, randomness from one ``random.Random`` that the composition root makes.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from typing import Protocol
+
+import msgspec
+
+
+class Clock(Protocol):
+    """Wall time."""
+
+    def now_ns(self) -> int:
+        """Nanoseconds since the epoch, UTC."""
+        ...
+
+
+# -- sockets ----------------------------------------------------------------------------------------------
+
+
+class Link(Protocol):
+    """One open WebSocket. None of the calls block; after the end all of them do nothing."""
+
+    def send(self, text: bytes) -> None:
+        """Queue one text frame."""
+        ...
+
+    def pong(self, payload: bytes) -> None:
+        """Answer a ping with its own payload."""
+        ...
+
+    def close(self, code: int = 1000) -> None:
+        """Begin the closing handshake; ``on_closed`` follows."""
+        ...
+
+    def abort(self) -> None:
+        """Drop the connection without a handshake; ``on_closed`` follows."""
+        ...
+
+    def pause_reading(self) -> None:
+        """Stop taking bytes from the socket, so that the sender feels the back-pressure."""
+        ...
+
+    def resume_reading(self) -> None:
+        """Take bytes again."""
+        ...
+
+
+class LinkHandler(Protocol):
+    """Who hears what a link receives; called from the event loop, must not block or raise."""
+
+    def on_text(self, payload: bytes) -> None:
+        """One whole text message."""
+        ...
+
+    def on_ping(self, payload: bytes) -> None:
+        """A ping; whoever handles it must see that the pong is sent."""
+        ...
+
+    def on_closed(self, code: int, reason: str) -> None:
+        """The link has ended, once; 1006 when there was no closing handshake."""
+        ...
+
+
+class Connector(Protocol):
+    """Opens WebSockets."""
+
+    async def connect(self, url: str, handler: LinkHandler) -> Link:
+        """Return the open link. Raises LinkLost, or Throttled when the handshake answers 429."""
+        ...
+
+
+# -- HTTP -------------------------------------------------------------------------------------------------
+
+
+class HttpAnswer(msgspec.Struct, frozen=True):
+    """Any HTTP answer, whatever its status. Header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Http(Protocol):
+    """Plain GET."""
+
+    async def get(self, url: str, params: Mapping[str, str], headers: Mapping[str, str]) -> HttpAnswer:
+        """Return the answer, also a refusal. Raises ExchangeUnavailable when there is none."""
+        ...
+
+
+# -- storage ----------------------------------------------------------------------------------------------
+
+
+class Table(StrEnum):
+    """The tables a batch can go to."""
+
+    TRADES = "trades"
+    CANDLES = "candles"
+
+
+# The columns of a row's COPY text, in this order. `encode` writes them, `store` names them in its COPY.
+# `time` comes first, so that the store can read a row's day from its first ten bytes.
+COLUMNS: Mapping[Table, tuple[str, ...]] = {
+    Table.TRADES: (
+        "time", "venue", "symbol", "trade_id", "price", "quantity", "first_trade_id", "last_trade_id",
+        "is_buyer_maker", "received_at",
+    ),
+    Table.CANDLES: (
+        "time", "venue", "symbol", "timeframe", "open", "high", "low", "close", "volume", "quote_volume",
+        "trade_count", "taker_buy_volume", "taker_buy_quote_volume", "first_trade_id", "last_trade_id",
+    ),
+}  # fmt: skip
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """Rows for one table, each one line of PostgreSQL's COPY text (UTF-8, tab-separated, newline at its end)."""
+
+    table: Table
+    rows: Sequence[bytes]
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """What became of a batch: ``written`` rows are new, ``duplicates`` were there already. Committed."""
+
+    written: int
+    duplicates: int
+
+
+class PoolUse(msgspec.Struct, frozen=True):
+    """Connections of the pool: its limit, those open, those at work now."""
+
+    limit: int
+    open: int
+    busy: int
+
+
+class Sink(Protocol):
+    """A store that takes batches."""
+
+    async def write(self, batch: Batch) -> Receipt:
+        """Store the batch once; repeating it changes nothing.
+
+        One transaction: all of it or nothing. Cancelling is safe.
+        Raises StoreUnavailable (try again), StoreRejected (a row is refused: bisect), StoreDenied.
+        """
+        ...
+
+    def pool_use(self) -> PoolUse:
+        """Return how many connections there are and how many are at work."""
+        ...
+
+    async def close(self) -> None:
+        """Close every connection; idempotent."""
+        ...
+
+
+class Quarantine(Protocol):
+    """Keeps, in files, what could not be decoded or stored."""
+
+    def keep(self, kind: str, raw: bytes, reason: str) -> None:
+        """Keep ``raw`` with its reason under ``kind`` (``frame``, ``row``). Must not raise."""
+        ...
+
+
+class Event(Protocol):
+    """Something that happened (see ``events``)."""
+
+
+Emit = Callable[[object], None]
