@@ -149,7 +149,7 @@ async def _known_symbols(settings: Settings, rest: ExchangeRest, emit: Emit) -> 
         )
         raise
     symbols = check_symbols(settings.symbols, info.symbols)
-    for symbol, status in not_trading(symbols, info.symbols):
+    for symbol, status in not_trading(symbols, info.symbols).items():
         emit(events.SymbolNotTrading(symbol=symbol, status=status))
     return symbols, info.server_time_ns
 

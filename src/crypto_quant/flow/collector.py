@@ -7,7 +7,8 @@ from typing import Protocol
 
 from crypto_quant import events
 from crypto_quant.binance import wire
-from crypto_quant.binance.session import Backoff, Pacer, Session, Text
+from crypto_quant.binance.pacing import Backoff, Pacer
+from crypto_quant.binance.session import Session, Text
 from crypto_quant.binance.streams import link_url
 from crypto_quant.binance.venues import VenueSpec
 from crypto_quant.errors import LinkLost, Throttled
@@ -72,13 +73,13 @@ class BinanceWSCollector:
         """Stop reading; the exchange feels it, and drops a link that stays paused for long."""
         self._paused = True
         for drive in self._drives:
-            drive.link.pause_reading()
+            drive.read(False)
 
     def resume(self) -> None:
         """Read again."""
         self._paused = False
         for drive in self._drives:
-            drive.link.resume_reading()
+            drive.read(True)
 
     def stop_accepting(self) -> None:
         """Take no frame any more; links stay open until ``close()``."""
@@ -89,6 +90,8 @@ class BinanceWSCollector:
         """Close every link and end ``run()``."""
         self._accepting = False
         self._closing.set()
+        for drive in self._drives:
+            drive.wake.set()
 
     async def _keep(self, number: int, streams: tuple[str, ...]) -> None:
         """Connect, drive, pause, again."""
@@ -101,7 +104,7 @@ class BinanceWSCollector:
             if self._closing.is_set():
                 return
             backoff.ended(lived_s)
-            delay_s = max(backoff.next_delay_s(), retry_after_s)
+            delay_s = backoff.next_delay_s(retry_after_s)
             self._stats.reconnects += 1
             self._emit(
                 events.ReconnectScheduled(link=number, attempt=backoff.attempt, delay_s=round(delay_s, 3), cause=cause)
@@ -121,9 +124,10 @@ class BinanceWSCollector:
         started = loop.time()
         self._drives.add(drive)
         self._stats.links += 1
+        drive.session.on_open(_now_ns(loop))
         self._emit(events.LinkOpened(link=number, url=self._url, streams=len(streams)))
         if self._paused:
-            drive.link.pause_reading()
+            drive.read(False)
         try:
             await self._drive(drive)
         finally:
@@ -140,10 +144,9 @@ class BinanceWSCollector:
         """Do what the session says until the link has ended or must be replaced."""
         loop = asyncio.get_running_loop()
         session = drive.session
-        session.on_open(_now_ns(loop))
         while not drive.ended.is_set():
-            if drive.frames or self._paused:
-                # told here, at most a second late, and not for each frame; while paused, silence means nothing
+            if drive.frames:
+                # told here, at most a second late, and not for each frame
                 session.on_data(_now_ns(loop))
                 drive.frames = 0
             session.tick(_now_ns(loop))
@@ -239,6 +242,15 @@ class _Drive:
         self.code = code
         self.reason = reason
         self.ended.set()
+        self.wake.set()
+
+    def read(self, on: bool) -> None:
+        """Read the socket, or let it be; the session must know whose silence it is."""
+        if on:
+            self.link.resume_reading()
+        else:
+            self.link.pause_reading()
+        self.session.on_reading(not on, _now_ns(asyncio.get_running_loop()))
         self.wake.set()
 
     def speak(self) -> None:

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from crypto_quant import events
 from crypto_quant.binance import history
+from crypto_quant.binance.pacing import WeightBudget
 from crypto_quant.binance.venues import VenueSpec
 from crypto_quant.errors import ExchangeUnavailable, RetryableError, Throttled
 from crypto_quant.market import Candle, Timeframe
@@ -30,11 +31,14 @@ class ExchangeRest:
         self._http = http
         self._emit = emit
         self._rng = rng
-        self._budget = history.WeightBudget(spec.weight_per_minute)
+        self._budget = WeightBudget(spec.weight_per_minute)
 
     async def exchange_info(self) -> history.ExchangeInfo:
         """Return the symbols with their status, the exchange's time and its limits."""
-        return history.parse_exchange_info(await self._ask(history.exchange_info_request(self.spec)))
+        info = history.parse_exchange_info(await self._ask(history.exchange_info_request(self.spec)))
+        if info.weight_per_minute is not None:
+            self._budget.limit = info.weight_per_minute
+        return info
 
     async def server_time_ns(self) -> int:
         """Return the exchange's time in ns since the epoch."""
@@ -42,8 +46,10 @@ class ExchangeRest:
 
     async def klines(self, symbol: str, timeframe: Timeframe, first_ns: int, last_ns: int) -> list[Candle]:
         """Return the candles that open from ``first_ns`` to ``last_ns`` inclusive, the open one among them."""
-        request = history.klines_request(self.spec, symbol, timeframe, first_ns, last_ns)
-        return history.parse_klines(await self._ask(request), self.spec.venue, symbol, timeframe)
+        candles: list[Candle] = []
+        for request in history.klines_requests(self.spec, symbol, timeframe, first_ns, last_ns):
+            candles += history.parse_klines(await self._ask(request), self.spec.venue, symbol, timeframe)
+        return candles
 
     async def _ask(self, request: history.Request) -> bytes:
         loop = asyncio.get_running_loop()
@@ -51,9 +57,9 @@ class ExchangeRest:
             await asyncio.sleep(wait_ns / 1e9)
         answer = await self._http.get(f"{self._base_url}{request.path}", request.params, request.headers)
         now_ns = int(loop.time() * 1e9)
-        used = answer.headers.get("x-mbx-used-weight-1m", "")
-        if used.isdigit():
-            self._budget.observe(int(used), now_ns)
+        used = history.used_weight(answer)
+        if used is not None:
+            self._budget.observe(used, now_ns)
         try:
             return history.interpret(answer, request.path)
         except Throttled as pause:
