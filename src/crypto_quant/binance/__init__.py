@@ -1,1 +1,1 @@
-"""Binance's protocol as values: bytes and ``now_ns`` in, values out. Nothing here awaits or reads a clock."""
+"""Binance's protocol as values: bytes and the time in, meanings out. Nothing here awaits or reads a clock."""

@@ -83,7 +83,7 @@ def exchange_info_request(spec: VenueSpec) -> Request:
     return Request(f"{spec.rest_prefix}/exchangeInfo", params, {}, spec.weight_exchange_info)
 
 
-def klines_request(  # noqa: PLR0917 - a range of one series, in the order in which one says it
+def klines_request(
     spec: VenueSpec,
     symbol: str,
     timeframe: Timeframe,
