@@ -2,17 +2,19 @@
 
 import csv
 import os
+from collections.abc import Iterator
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from crypto_quant.sim.capture import CaptureTape, read_frames
 from crypto_quant.sim.candles import CandleBook
+from crypto_quant.sim.capture import CaptureTape, read_frames
 from crypto_quant.sim.market import Market
 from crypto_quant.sim.numbers import parse8, text8
-from crypto_quant.sim.tape import Trade
+from crypto_quant.sim.tape import Tape, Trade
 
 DATA = Path(os.environ.get("CRYPTO_QUANT_TEST_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 PATH_2021 = DATA / "raw" / "spot_2021-04-04_btc-eth-dot_aggtrade-kline-depth.txt.gz"
@@ -24,13 +26,13 @@ FIRST_ID, LAST_ID = 3735683259, 3735703162
 class Deaf:
     """A listener that needs nothing."""
 
-    def on_trade(self, *_):
+    def on_trade(self, *_: object) -> None:
         pass
 
     on_aggregate = on_second = on_minute = on_update = on_trade
 
 
-def printed(tape, tail_us=400_000_000):
+def printed(tape: Tape, tail_us: int = 400_000_000) -> Market:
     market = Market(tape, history_limit=1_000_000)
     while not market.ended:
         market.advance(2**62, Deaf(), 100_000)
@@ -39,11 +41,11 @@ def printed(tape, tail_us=400_000_000):
 
 
 @pytest.fixture(scope="module")
-def market_2024():
+def market_2024() -> Market:
     return printed(CaptureTape.read(sorted((DATA / "raw").glob("spot_2024-08-0*"))))
 
 
-def test_the_aggregates_of_2024_cover_every_trade_once(market_2024):
+def test_the_aggregates_of_2024_cover_every_trade_once(market_2024: Market) -> None:
     aggregates = market_2024.agg_trades("BTCUSDT")
     assert market_2024.printed == LAST_ID - FIRST_ID + 1 == 19_904
     following = FIRST_ID
@@ -57,7 +59,7 @@ def test_the_aggregates_of_2024_cover_every_trade_once(market_2024):
     assert any(one.last_id > one.first_id for one in aggregates)
 
 
-def test_the_aggregates_of_2024_hold_exactly_the_quantity_of_their_trades(market_2024):
+def test_the_aggregates_of_2024_hold_exactly_the_quantity_of_their_trades(market_2024: Market) -> None:
     trades = market_2024.history.trades["BTCUSDT"]
     quantity = sum(one.quantity for one in trades.rows(0, len(trades)))
     assert sum(one.quantity for one in market_2024.agg_trades("BTCUSDT")) == quantity
@@ -68,7 +70,7 @@ def test_the_aggregates_of_2024_hold_exactly_the_quantity_of_their_trades(market
         assert sum(part.quantity for part in parts) == one.quantity
 
 
-def test_five_minute_candles_of_2024_equal_those_somebody_else_downloaded(market_2024):
+def test_five_minute_candles_of_2024_equal_those_somebody_else_downloaded(market_2024: Market) -> None:
     with (DATA / "klines" / "spot_2024-08-08_2024-08-09_btcusdt_5m.csv").open() as lines:
         oracle = {
             int(datetime.fromisoformat(row["date"]).timestamp()) * 1_000_000: row for row in csv.DictReader(lines)
@@ -103,14 +105,14 @@ class Kline(msgspec.Struct):
     V: str
 
 
-def klines_2021():
+def klines_2021() -> Iterator[Kline]:
     for frame in read_frames(PATH_2021):
         message = msgspec.json.decode(frame)
         if message.get("stream", "").endswith("@kline_1m"):
             yield msgspec.convert(message["data"]["k"], Kline)
 
 
-def test_candles_of_2021_equal_the_exchange_s_own_wherever_the_trades_cover_them():
+def test_candles_of_2021_equal_the_exchange_s_own_wherever_the_trades_cover_them() -> None:
     market = printed(CaptureTape.read([PATH_2021]))
     compared = 0
     for theirs in klines_2021():
@@ -134,7 +136,7 @@ def test_candles_of_2021_equal_the_exchange_s_own_wherever_the_trades_cover_them
     assert compared > 30
 
 
-def test_the_closed_candles_of_2021_end_with_the_trade_that_ends_ours():
+def test_the_closed_candles_of_2021_end_with_the_trade_that_ends_ours() -> None:
     market = printed(CaptureTape.read([PATH_2021]))
     final = [theirs for theirs in klines_2021() if theirs.x]
     assert len(final) == 3
@@ -145,10 +147,10 @@ def test_the_closed_candles_of_2021_end_with_the_trade_that_ends_ours():
         assert (ours.last_id, text8(ours.close)) == (theirs.L, theirs.c)
 
 
-def test_an_aggregate_only_capture_keeps_the_exchange_s_ids():
+def test_an_aggregate_only_capture_keeps_the_exchange_s_ids() -> None:
     market = printed(CaptureTape.read([PATH_2021]))
     assert sum(len(market.agg_trades(symbol)) for symbol in market.symbols) == 1_910
     for symbol in market.symbols:
         aggregates = market.agg_trades(symbol)
         assert [one.agg_id for one in aggregates] == list(range(aggregates[0].agg_id, aggregates[-1].agg_id + 1))
-        assert all(later.first_id == one.last_id + 1 for one, later in zip(aggregates, aggregates[1:], strict=False))
+        assert all(later.first_id == one.last_id + 1 for one, later in pairwise(aggregates))
