@@ -101,9 +101,9 @@ def _reply(value: dict[str, Any]) -> wire.Reply:
         return wire.Reply(request_id, None)
     if not isinstance(error, dict):
         return wire.Reply(request_id, (0, _clip(error)))
-    code = error.get("code")
-    known = isinstance(code, int) and not isinstance(code, bool)
-    return wire.Reply(request_id, (code if known else 0, _clip(error.get("msg", ""))))
+    given = error.get("code")
+    code = given if isinstance(given, int) and not isinstance(given, bool) else 0
+    return wire.Reply(request_id, (code, _clip(error.get("msg", ""))))
 
 
 def _clip(value: object, limit: int = 80) -> str:
