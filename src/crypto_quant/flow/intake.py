@@ -105,14 +105,15 @@ class Intake:
         if trade_id == sequencer.last + 1:
             sequencer.last = trade_id
         else:
+            missing = sequencer.missing
             verdict = sequencer.observe(trade_id)
+            # a late id need not be one that was missing: it may lie below all seen, or begin a new count
+            stats.missing_trades += sequencer.missing - missing
             if verdict is Verdict.DUPLICATE:
                 stats.trades_duplicate += 1
                 return
             if verdict is Verdict.GAP:
                 self._gap(state, sequencer)
-            elif verdict is Verdict.LATE:
-                stats.missing_trades -= 1
         if trade.f < 0:
             # an id that the exchange has neutralised (p = q = 0, f = l = -1): seen, but no trade
             stats.trades_received -= 1
@@ -136,7 +137,6 @@ class Intake:
         if gap is None:
             return
         self._stats.gaps += 1
-        self._stats.missing_trades += gap.last - gap.first + 1
         self._emit(events.GapFound(venue=self.venue.value, symbol=state.symbol, first=gap.first, last=gap.last))
 
     def _kline(self, message: wire.Kline, payload: bytes) -> None:
