@@ -124,6 +124,7 @@ class FrameSetAside(Event, frozen=True, kw_only=True):
     reason: str
     size: int
     excerpt: str
+    so_far: int
 
 
 class GapFound(Event, frozen=True, kw_only=True):
@@ -249,6 +250,15 @@ class RecordingStarted(Event, frozen=True, kw_only=True):
     symbols: int
     streams: int
     links: int
+
+
+class SymbolNotTrading(Event, frozen=True, kw_only=True):
+    """A symbol exists but does not trade now; its streams may stay silent."""
+
+    message: ClassVar[str] = "Symbol not trading"
+    level: ClassVar[str] = "warning"
+    symbol: str
+    status: str
 
 
 class DrainStep(Event, frozen=True, kw_only=True):
