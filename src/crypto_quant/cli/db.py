@@ -2,18 +2,17 @@
 
 import asyncio
 import os
+from pathlib import Path
 
 import click
 import msgspec
 
+from crypto_quant.config import Settings, load
 from crypto_quant.store.embedded import EmbeddedDatabase, find_psql
-
-_URL_VARIABLES = ["CRYPTO_QUANT_DATABASE_URL", "DATABASE_URL"]
 
 _database_url = click.option(
     "--database-url",
     metavar="URL",
-    envvar=_URL_VARIABLES,
     help="A PostgreSQL or TimescaleDB of your own.  [default: the local database]",
 )
 
@@ -30,13 +29,13 @@ def db() -> None:
 @db.command()
 def start() -> None:
     """Start the local database, or join the running one, and print its URL."""
-    click.echo(EmbeddedDatabase().start())
+    click.echo(_local().start())
 
 
 @db.command()
 def stop() -> None:
     """Stop the local database; what is stored stays."""
-    stopped = EmbeddedDatabase().stop()
+    stopped = _local().stop()
     click.echo("stopped" if stopped else "was not running", err=True)
 
 
@@ -44,14 +43,14 @@ def stop() -> None:
 @_database_url
 def url(database_url: str | None) -> None:
     """Print the URL alone, for psql "$(crypto-quant db url)"; nothing is started."""
-    click.echo(database_url or EmbeddedDatabase().url())
+    click.echo(_settings(database_url).database_url or _local().url())
 
 
 @db.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def status(as_json: bool) -> None:
     """Say whether the local database runs, where it is and what it is; exit code 1 when it does not run."""
-    found = EmbeddedDatabase().status()
+    found = _local().status()
     if as_json:
         click.echo(msgspec.json.encode(found))
     else:
@@ -74,12 +73,13 @@ def psql(database_url: str | None, arguments: tuple[str, ...]) -> None:
 
     Example: crypto-quant db psql -- -c 'SELECT count(*) FROM trades'
     """
-    if database_url is None:
-        database = EmbeddedDatabase()
+    given = _settings(database_url).database_url
+    if given is None:
+        database = _local()
         database.start()
         command = database.psql_command()
     else:
-        command = [find_psql(), database_url]
+        command = [find_psql(), given]
     os.execv(command[0], [*command, *arguments])  # noqa: S606 - psql itself, no shell
 
 
@@ -90,6 +90,15 @@ def migrate(database_url: str | None) -> None:
     # asyncpg is only needed here
     from crypto_quant.store.migrate import migrate_url  # noqa: PLC0415
 
-    state = asyncio.run(migrate_url(database_url or EmbeddedDatabase().start()))
+    state = asyncio.run(migrate_url(_settings(database_url).database_url or _local().start()))
     done = f"applied {', '.join(str(each) for each in state.applied)}" if state.applied else "nothing to do"
     click.echo(f"schema version {state.version} on {state.tier}: {done}")
+
+
+def _settings(database_url: str | None = None) -> Settings:
+    return load({"database_url": database_url}, os.environ)
+
+
+def _local() -> EmbeddedDatabase:
+    chosen = _settings().data_dir
+    return EmbeddedDatabase(Path(chosen) if chosen else None)

@@ -32,15 +32,14 @@ from pathlib import Path
 from urllib.parse import quote
 
 import msgspec
-import platformdirs
 
 from crypto_quant.errors import EmbeddedDatabaseError
 from crypto_quant.store import binaries as installations
 from crypto_quant.store.account import Account, account_for
 from crypto_quant.store.binaries import Binaries
+from crypto_quant.store.paths import DATA_DIR_VARIABLE, data_directory
 from crypto_quant.store.server_settings import configuration
 
-DATA_DIR_VARIABLE = "CRYPTO_QUANT_DATA_DIR"
 DATABASE = "crypto_quant"
 ROLE = "crypto_quant"
 # Only part of the socket's name: nothing listens on TCP.
@@ -79,25 +78,11 @@ class _Origin(msgspec.Struct, frozen=True):
     timescaledb: bool
 
 
-def default_directory() -> Path:
-    """Return where the local database lives.
-
-    ``CRYPTO_QUANT_DATA_DIR``, else the user's data directory; for root ``/var/lib/crypto-quant``, because the server
-    runs as another user, who cannot look below ``/root``.
-    """
-    chosen = os.environ.get(DATA_DIR_VARIABLE)
-    if chosen:
-        return Path(chosen).expanduser().absolute()
-    if os.geteuid() == 0:
-        return Path("/var/lib/crypto-quant")
-    return Path(platformdirs.user_data_dir("crypto-quant", appauthor=False))
-
-
 class EmbeddedDatabase:
     """The local PostgreSQL below one directory; many processes may use the same one at once."""
 
     def __init__(self, directory: Path | None = None) -> None:
-        self.directory = (directory or default_directory()).resolve()
+        self.directory = (directory or data_directory()).expanduser().resolve()
         self._cluster = self.directory / "cluster"
         self._log = self.directory / "log"
 
