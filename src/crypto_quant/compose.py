@@ -110,9 +110,13 @@ async def open_recorder(settings: Settings, emit: Emit, rng: random.Random | Non
             rng=rng,
         )
 
-        def save(batches: Sequence[Batch]) -> tuple[str, str]:
-            left = write_leftover(directory / "leftover", batches)
-            return str(left.path), left.command
+        def save(batches: Sequence[Batch]) -> list[events.RowsLeft]:
+            try:
+                files = write_leftover(directory / "leftover", batches)
+            except OSError as problem:
+                rows = sum(len(batch.rows) for batch in batches)
+                return [events.RowsLeft(rows=rows, file="", hint=f"They could not be saved either: {problem}")]
+            return [events.RowsLeft(rows=left.rows, file=str(left.path), hint=left.psql) for left in files]
 
         pipeline = Pipeline(
             collector=collector,

@@ -12,8 +12,8 @@ from crypto_quant.flow.stats import PipelineStats
 from crypto_quant.flow.writer import TimescaleWriter
 from crypto_quant.seams import Batch, Emit, Sink
 
-# Saves rows that could not be stored; returns the file and what to do with it.
-SaveLeftover = Callable[[Sequence[Batch]], tuple[str, str]]
+# Saves rows that could not be stored; returns what to tell: the files and what to do with them.
+SaveLeftover = Callable[[Sequence[Batch]], Sequence[events.RowsLeft]]
 
 _WATCH_S = 0.02
 
@@ -128,8 +128,8 @@ class Pipeline:
         await _end(writing)
         left = self._writer.unstored()
         if left:
-            file, hint = self._save_leftover(left)
-            self._emit(events.RowsLeft(rows=sum(len(batch.rows) for batch in left), file=file, hint=hint))
+            for told in self._save_leftover(left):
+                self._emit(told)
         self.stats.pool = self._sink.pool_use()
         try:
             async with asyncio.timeout(5.0):
