@@ -11,17 +11,11 @@ from typing import Annotated, TypeVar
 
 import msgspec
 
-from crypto_quant.binance.pacing import WeightBudget
 from crypto_quant.binance.venues import VenueSpec
 from crypto_quant.errors import ConfigError, ExchangeUnavailable, RequestRefused, Throttled, UndecodableFrame
 from crypto_quant.market import NS_PER_MS, NS_PER_S, NS_PER_US, Candle, Timeframe, Venue, wire_symbol
 from crypto_quant.rows import MICROSECONDS_FROM, is_decimal
 from crypto_quant.seams import HttpAnswer
-
-__all__ = [
-    "ExchangeInfo", "Request", "WeightBudget", "closed_only", "exchange_info_request", "interpret", "klines_request",
-    "klines_requests", "parse_exchange_info", "parse_klines", "parse_server_time", "time_request", "used_weight",
-]  # fmt: skip
 
 _KLINES_LIMIT = 1000
 _TIME_END_NS = 253_402_300_800 * NS_PER_S  # the year 10000, where calendars end
