@@ -162,7 +162,10 @@ class TimescaleSink:
                     # without the name of a constraint it says that a row fits no partition
                     if error.constraint_name or self.tier is not Tier.POSTGRESQL or attempt > 1:
                         raise
-                    await self._ensure(connection, partitions.partitions_of(batch.table, batch.rows))
+                    needed = partitions.partitions_of(batch.table, batch.rows)
+                    # a partition that was known may have been dropped since (retention by hand)
+                    self._partitions.difference_update(needed)
+                    await self._ensure(connection, needed)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     async def _store(self, connection: PoolConnectionProxy, batch: Batch, data: memoryview) -> Receipt:
