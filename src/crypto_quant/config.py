@@ -53,9 +53,12 @@ def load(
     values.update(_from_file(file, cwd))
     values.update(_from_environment(environ))
     values.update(_checked({key: value for key, value in flags.items() if value is not None}, "command line", True))
-    if "://" in (values.get("ws_url") or "") and not values.get("rest_url"):
+    if values.get("ws_url") and not values.get("rest_url"):
         # a stream from elsewhere has its REST at the same place, as the simulated exchange has
-        scheme, _, rest = str(values["ws_url"]).partition("://")
+        scheme, separator, rest = values["ws_url"].partition("://")
+        if not separator:
+            hint = "Expected ws://HOST[:PORT] or wss://HOST[:PORT]"
+            raise ConfigError("not a WebSocket URL", subject=repr(values["ws_url"]), hint=hint)
         values["rest_url"] = f"{'https' if scheme.lower() == 'wss' else 'http'}://{rest}"
     return Settings(**values)
 
