@@ -59,7 +59,7 @@ class MemorySink:
     """
 
     def __init__(
-        self, failures: Iterable[BaseException] = (), refuses: Callable[[bytes], bool] = lambda row: False
+        self, failures: Iterable[BaseException] = (), refuses: Callable[[bytes], bool] = lambda _: False
     ) -> None:
         self.failures: deque[BaseException] = deque(failures)
         self.refuses = refuses
@@ -200,7 +200,7 @@ class ScriptedHttp:
 class ListTaker:
     """A frame taker that keeps every payload; ``act`` may return a message for the link or raise."""
 
-    def __init__(self, act: Callable[[bytes], wire.Message | None] = lambda payload: None) -> None:
+    def __init__(self, act: Callable[[bytes], wire.Message | None] = lambda _: None) -> None:
         self.payloads: list[bytes] = []
         self.act = act
 
