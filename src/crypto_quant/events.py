@@ -286,3 +286,12 @@ class PartitionCreated(Event, frozen=True, kw_only=True):
     level: ClassVar[str] = "debug"
     table: str
     partition: str
+
+
+class SetAsideLost(Event, frozen=True, kw_only=True):
+    """What is set aside from now on is counted but no longer kept: the directory is full or cannot be written."""
+
+    message: ClassVar[str] = "Set-aside files closed"
+    level: ClassVar[str] = "error"
+    directory: str
+    cause: str

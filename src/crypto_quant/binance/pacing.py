@@ -99,17 +99,15 @@ class WeightBudget:
                 return self._punished_until_ns - now_ns
             self._punished_until_ns = None
         self._forget(now_ns)
-        excess = self._sum + weight - int(self.limit * (1 - self._reserve))
-        for when, spent in self._spent:
-            if excess <= 0:
-                break
-            excess -= spent
-            wait_ns = when + _MINUTE_NS - now_ns
-            if excess <= 0:
-                return wait_ns
-        else:
-            if excess > 0 and self._spent:
-                return self._spent[-1][0] + _MINUTE_NS - now_ns
+        free = int(self.limit * (1 - self._reserve)) - self._sum
+        if weight > free and self._spent:
+            wait_until_ns = 0
+            for when, spent in self._spent:
+                free += spent
+                wait_until_ns = when + _MINUTE_NS
+                if weight <= free:
+                    break
+            return wait_until_ns - now_ns
         self._book(weight, now_ns)
         return 0
 
