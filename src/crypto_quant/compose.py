@@ -111,11 +111,7 @@ async def open_recorder(settings: Settings, emit: Emit, rng: random.Random | Non
         )
 
         def save(batches: Sequence[Batch]) -> list[events.RowsLeft]:
-            try:
-                files = write_leftover(directory / "leftover", batches)
-            except OSError as problem:
-                rows = sum(len(batch.rows) for batch in batches)
-                return [events.RowsLeft(rows=rows, file="", hint=f"They could not be saved either: {problem}")]
+            files = write_leftover(directory / "leftover", batches)
             return [events.RowsLeft(rows=left.rows, file=str(left.path), hint=left.psql) for left in files]
 
         pipeline = Pipeline(

@@ -148,7 +148,7 @@ class BinanceWSCollector:
         """Do what the session says until the link has ended or must be replaced."""
         loop = asyncio.get_running_loop()
         session = drive.session
-        while not drive.ended.is_set():
+        while not drive.ended.is_set() and drive.failure is None:
             if drive.frames:
                 # told here, at most a second late, and not for each frame
                 session.on_data(_now_ns(loop))
