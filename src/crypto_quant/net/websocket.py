@@ -78,13 +78,16 @@ class _PicowsLink:
             self._transport.send_close(picows.WSCloseCode(code), b"")
 
     def abort(self) -> None:
-        self._transport.disconnect(graceful=False)
+        if not self._transport.is_disconnected:
+            self._transport.disconnect(graceful=False)
 
     def pause_reading(self) -> None:
-        self._transport.underlying_transport.pause_reading()
+        if not self._transport.is_disconnected:
+            self._transport.underlying_transport.pause_reading()
 
     def resume_reading(self) -> None:
-        self._transport.underlying_transport.resume_reading()
+        if not self._transport.is_disconnected:
+            self._transport.underlying_transport.resume_reading()
 
 
 class _Listener(picows.WSListener):
@@ -94,7 +97,7 @@ class _Listener(picows.WSListener):
         super().__init__()
         self._handler = handler
         self._on_text = handler.on_text
-        self._parts: list[bytes] = []
+        self._parts = bytearray()
         self._code = _NO_GOODBYE
         self._reason = ""
 
@@ -103,12 +106,12 @@ class _Listener(picows.WSListener):
         if kind == picows.WSMsgType.TEXT and frame.fin:
             self._on_text(frame.get_payload_as_bytes())
         elif kind in (picows.WSMsgType.TEXT, picows.WSMsgType.CONTINUATION):
-            self._parts.append(frame.get_payload_as_bytes())
-            if sum(map(len, self._parts)) > _MAX_FRAME:
+            self._parts += frame.get_payload_as_bytes()
+            if len(self._parts) > _MAX_FRAME:
                 self._reason = "message too large"
                 transport.disconnect(graceful=False)
             elif frame.fin:
-                whole = b"".join(self._parts)
+                whole = bytes(self._parts)
                 self._parts.clear()
                 self._on_text(whole)
         elif kind == picows.WSMsgType.PING:

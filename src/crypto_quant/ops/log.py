@@ -3,6 +3,7 @@
 Every line comes from an event value; its key order is ``event, level, timestamp`` and then the event's fields.
 """
 
+import contextlib
 import logging
 import os
 import sys
@@ -50,14 +51,16 @@ def setup(level: str = "INFO", log_format: str = "auto", stream: TextIO | None =
 
     def emit(event: object) -> None:
         if isinstance(event, Event):
+            level_name, message = event.level, event.message
             fields = {name: getattr(event, name) for name in event.__struct_fields__}
-            getattr(logger, event.level)(event.message, **fields)
         elif isinstance(event, dict):
             fields = dict(event)
-            level_name = fields.pop("level", "info")
-            getattr(logger, level_name)(fields.pop("event"), **fields)
+            level_name, message = fields.pop("level", "info"), fields.pop("event")
         else:
             raise TypeError(f"not an event: {event!r}")
+        # a pipe that nobody reads any more, or a full disk under the log, must not cost a single trade
+        with contextlib.suppress(OSError):
+            getattr(logger, level_name)(message, **fields)
 
     return emit
 
