@@ -329,31 +329,45 @@ except CryptoQuantError as problem:
 """
 
 
+def _python_for_others() -> str | None:
+    """Return a Python of our version that user nobody can run; ours may lie below /root."""
+    if not AS_ROOT:
+        return None
+    system = f"/usr/bin/python{sys.version_info.major}.{sys.version_info.minor}"
+    for python in (sys.executable, system):
+        try:
+            done = subprocess.run(
+                [python, "-c", "import crypto_quant.store.embedded"], user=pwd.getpwnam("nobody").pw_uid, cwd="/",
+                env={"PYTHONPATH": LIBRARIES}, capture_output=True, check=False,
+            )  # fmt: skip
+        except OSError:
+            continue
+        if done.returncode == 0:
+            return python
+    return None
+
+
+LIBRARIES = os.pathsep.join(path for path in sys.path if path.endswith(("site-packages", "/src")))
+PYTHON_FOR_OTHERS = _python_for_others()
+
+
 def _as_ordinary_user(home: Path, **extra: str) -> subprocess.CompletedProcess[str]:
     somebody = pwd.getpwnam("nobody")
-    environment = {"HOME": str(home), "PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", **extra}
+    environment = {
+        "HOME": str(home),
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": LIBRARIES,
+        "PYTHONDONTWRITEBYTECODE": "1",
+        **extra,
+    }
     return subprocess.run(
-        [sys.executable, "-c", ORDINARY], user=somebody.pw_uid, group=somebody.pw_gid, extra_groups=[],
+        [str(PYTHON_FOR_OTHERS), "-c", ORDINARY], user=somebody.pw_uid, group=somebody.pw_gid, extra_groups=[],
         env=environment, cwd="/", capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
 
 
-def _can_run_python() -> bool:
-    if not AS_ROOT:
-        return False
-    nobody = pwd.getpwnam("nobody")
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", "import crypto_quant.errors"], user=nobody.pw_uid, cwd="/", capture_output=True,
-            check=False,
-        )  # fmt: skip
-    except OSError:
-        return False
-    return done.returncode == 0
-
-
 ordinary_user = pytest.mark.skipif(
-    not _can_run_python(), reason="needs root, and a checkout that user nobody can read (not below /root)"
+    PYTHON_FOR_OTHERS is None, reason="needs root, and a Python and a checkout that user nobody can reach"
 )
 
 
