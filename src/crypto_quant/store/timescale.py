@@ -91,6 +91,9 @@ async def open_sink(
     connection = await connect(url, command_timeout_s=command_timeout_s)
     try:
         state = await (migrate_schema(connection) if migrate else check(connection))
+    except CryptoQuantError as error:
+        error.subject = error.subject or redact(url)
+        raise
     finally:
         connection.terminate()
     try:
