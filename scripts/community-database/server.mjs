@@ -8,6 +8,8 @@ const TERMINATE = Buffer.from([0x58, 0, 0, 0, 4]);
 
 const port = Number(process.argv[2]);
 const db = await PGlite.create({ extensions: { timescaledb } });
+// Nothing can be preloaded here, so the extension is there from the start, as in TimescaleDB's own images.
+await db.exec("CREATE EXTENSION IF NOT EXISTS timescaledb");
 const server = new PGLiteSocketServer({ db, host: "127.0.0.1", port });
 
 async function end() {
