@@ -26,7 +26,8 @@ def server_url(server: str) -> str:
     variable = _VARIABLES[server]
     url = os.environ.get(variable, "")
     if not url:
-        reason = f"no {server} server: {variable} is not set (see scripts/test-databases)"
+        why = os.environ.get(variable.replace("_URL", "_SKIPPED")) or f"{variable} is not set"
+        reason = f"no {server} server: {why} (see scripts/test-databases)"
         if os.environ.get("CRYPTO_QUANT_REQUIRE_DATABASES") == "1":
             pytest.fail(reason)
         pytest.skip(reason)

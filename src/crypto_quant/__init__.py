@@ -1,1 +1,52 @@
-"""Record an exchange's public market data into TimescaleDB/PostgreSQL: exact, complete, provable."""
+"""Record an exchange's public market data into TimescaleDB/PostgreSQL: exact, complete, provable.
+
+``open_recorder(Settings(symbols=("btcusdt",), database_url=…), emit)`` yields a ``Recorder`` whose ``pipeline`` runs
+the whole; ``BinanceWSCollector``, ``TimescaleWriter`` and ``PipelineStats`` are its parts.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from crypto_quant.compose import Recorder, open_recorder
+    from crypto_quant.config import Settings
+    from crypto_quant.flow.collector import BinanceWSCollector
+    from crypto_quant.flow.pipeline import Pipeline
+    from crypto_quant.flow.stats import PipelineStats
+    from crypto_quant.flow.writer import TimescaleWriter
+    from crypto_quant.market import AggTrade, Candle, Timeframe, Venue
+
+_HOMES = {
+    "AggTrade": "crypto_quant.market",
+    "BinanceWSCollector": "crypto_quant.flow.collector",
+    "Candle": "crypto_quant.market",
+    "Pipeline": "crypto_quant.flow.pipeline",
+    "PipelineStats": "crypto_quant.flow.stats",
+    "Recorder": "crypto_quant.compose",
+    "Settings": "crypto_quant.config",
+    "Timeframe": "crypto_quant.market",
+    "TimescaleWriter": "crypto_quant.flow.writer",
+    "Venue": "crypto_quant.market",
+    "open_recorder": "crypto_quant.compose",
+}
+
+__all__ = [
+    "AggTrade",
+    "BinanceWSCollector",
+    "Candle",
+    "Pipeline",
+    "PipelineStats",
+    "Recorder",
+    "Settings",
+    "Timeframe",
+    "TimescaleWriter",
+    "Venue",
+    "open_recorder",
+]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401
+    """Import a public name when it is first used, so that ``import crypto_quant`` costs nothing."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -40,6 +40,14 @@ class LinkEnded(Event, frozen=True, kw_only=True):
     lived_s: float
 
 
+class LinkClosed(Event, frozen=True, kw_only=True):
+    """A WebSocket was closed because the recorder ends."""
+
+    message: ClassVar[str] = "Link closed"
+    link: int
+    lived_s: float
+
+
 class ReconnectScheduled(Event, frozen=True, kw_only=True):
     """The next attempt to connect is made after ``delay_s``."""
 
@@ -124,6 +132,7 @@ class FrameSetAside(Event, frozen=True, kw_only=True):
     reason: str
     size: int
     excerpt: str
+    so_far: int
 
 
 class GapFound(Event, frozen=True, kw_only=True):
@@ -249,6 +258,15 @@ class RecordingStarted(Event, frozen=True, kw_only=True):
     symbols: int
     streams: int
     links: int
+
+
+class SymbolNotTrading(Event, frozen=True, kw_only=True):
+    """A symbol exists but does not trade now; its streams may stay silent."""
+
+    message: ClassVar[str] = "Symbol not trading"
+    level: ClassVar[str] = "warning"
+    symbol: str
+    status: str
 
 
 class DrainStep(Event, frozen=True, kw_only=True):

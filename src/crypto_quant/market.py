@@ -34,6 +34,13 @@ def wire_symbol(symbol: str) -> str:
     return "".join(chr(ord(c) - 32) if "a" <= c <= "z" else c for c in symbol)
 
 
+def utc_text(time_ns: int) -> str:
+    """Return a time in ns as ISO 8601 in UTC, ``2024-08-09T00:05:00Z``, with microseconds where there are any."""
+    seconds, rest = divmod(time_ns, NS_PER_S)
+    text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{text}.{rest // NS_PER_US:06d}Z" if rest else f"{text}Z"
+
+
 _FIXED_S = {
     "1s": 1, "1m": 60, "3m": 180, "5m": 300, "15m": 900, "30m": 1800, "1h": 3600, "2h": 7200, "4h": 14400,
     "6h": 21600, "8h": 28800, "12h": 43200, "1d": DAY_S, "3d": 3 * DAY_S, "1w": 7 * DAY_S,

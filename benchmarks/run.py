@@ -1,0 +1,209 @@
+"""Wire → committed rows against a bare COPY of the same rows into the same table, in one run.
+
+``make bench`` runs it on the project's own test databases. Every repetition gets a fresh database; the contestants
+take turns, so that a machine that slows down slows all of them. Prints a table and writes JSON.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import asyncpg
+import picows
+import uvloop
+from crypto_quant.store.timescale import open_sink
+
+from crypto_quant.compose import open_recorder
+from crypto_quant.config import Settings
+from crypto_quant.market import Venue
+from crypto_quant.rows import TimeText, key_text, trade_row
+from crypto_quant.seams import COLUMNS, Table
+
+sys.path.insert(0, str(Path(__file__).parent))
+import generator  # the load generator stands beside this file
+
+RATE = 100_000
+
+
+def quiet(_: object) -> None:
+    """Take an event and say nothing."""
+
+
+async def fresh_database(admin_url: str) -> str:
+    """Drop and make the benchmark's database; return its URL."""
+    admin = await asyncpg.connect(admin_url)
+    await admin.execute("DROP DATABASE IF EXISTS crypto_quant_bench WITH (FORCE)")
+    await admin.execute("CREATE DATABASE crypto_quant_bench")
+    await admin.close()
+    base, _, query = admin_url.partition("?")
+    return f"{base.rpartition('/')[0]}/crypto_quant_bench" + (f"?{query}" if query else "")
+
+
+def start_generator(trades: int, symbols: int) -> tuple[subprocess.Popen[str], int]:
+    """Start the load generator; return it and its port once its frames are built."""
+    process = subprocess.Popen(  # noqa: S603
+        [sys.executable, str(Path(generator.__file__)), f"--trades={trades}", f"--symbols={symbols}", f"--rate={RATE}"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    return process, int(process.stdout.readline())
+
+
+async def bare_copy(url: str, trades: int, symbols: int) -> float:
+    """COPY ready-made text into the table in chunks of 64 KiB, in one transaction; return rows a second."""
+    names, times = generator.symbols(symbols), TimeText()
+    received = times(generator.START_US)
+    rows = []
+    for number in range(trades):
+        name, a, p, q, t, at, maker = generator.trade(number, names, RATE)
+        rows.append(trade_row(times(at), key_text(Venue.SPOT, name.lower()), a, p, q, t, t, maker, received))
+    text = b"".join(rows)
+    chunks = [text[at : at + 65536] for at in range(0, len(text), 65536)]
+    del rows, text
+    sink = await open_sink(url)
+    await sink.close()
+    connection = await asyncpg.connect(url)
+    await connection.execute("SET TIME ZONE 'UTC'")
+
+    async def source():
+        for chunk in chunks:
+            yield chunk
+
+    started = time.perf_counter()
+    await connection.copy_to_table("trades", source=source(), columns=COLUMNS[Table.TRADES], format="text")
+    took = time.perf_counter() - started
+    await connection.close()
+    return trades / took
+
+
+async def recorder(url: str, trades: int, symbols: int) -> float:
+    """Record the tape with default settings; return trades a second, from the first frame to the last commit."""
+    process, port = start_generator(trades, symbols)
+    try:
+        settings = Settings(
+            symbols=tuple(generator.symbols(symbols)),
+            database_url=url,
+            ws_url=f"ws://127.0.0.1:{port}",
+            rest_url=f"http://127.0.0.1:{port}",
+        )
+        async with open_recorder(settings, quiet) as whole:
+            stats = whole.pipeline.stats
+            running = asyncio.create_task(whole.pipeline.run())
+            while not stats.trades_received:
+                await asyncio.sleep(0.0005)
+            started = time.perf_counter()
+            cpu = time.process_time()
+            while stats.trades_written < trades:
+                await asyncio.sleep(0.002)
+                if running.done():
+                    raise RuntimeError("the recorder ended early")
+            took = time.perf_counter() - started
+            cpu = time.process_time() - cpu
+            whole.pipeline.stop()
+            await running
+        print(
+            f"    recorder CPU {cpu / trades * 1e6:.2f} µs a trade, "
+            f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MB",
+            file=sys.stderr,
+        )
+        return trades / took
+    finally:
+        process.kill()
+        process.wait()
+
+
+async def null_client(_: str, trades: int, symbols: int) -> float:
+    """Only count frames: what the generator can give; return frames a second."""
+    process, port = start_generator(trades, symbols)
+    done = asyncio.Event()
+
+    class Counter(picows.WSListener):  # type: ignore[misc]
+        seen = 0
+        started = 0.0
+
+        def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
+            if not self.seen:
+                self.started = time.perf_counter()
+            self.seen += 1
+            if self.seen == trades:
+                done.set()
+
+    counter = Counter()
+    try:
+        transport, _listener = await picows.ws_connect(lambda: counter, f"ws://127.0.0.1:{port}/stream")
+        await done.wait()
+        took = time.perf_counter() - counter.started
+        transport.disconnect()
+        return trades / took
+    finally:
+        process.kill()
+        process.wait()
+
+
+CONTESTANTS: dict[str, Callable[[str, int, int], Awaitable[float]]] = {
+    "bare COPY": bare_copy,
+    "recorder": recorder,
+    "generator alone": null_client,
+}
+
+
+async def main(url: str, trades: int, symbols: int, repetitions: int, output: Path | None) -> None:
+    """Run the contestants in turn and print what they did."""
+    results: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
+    for repetition in range(repetitions):
+        for name, contestant in CONTESTANTS.items():
+            rate = await contestant(await fresh_database(url), trades, symbols)
+            results[name].append(rate)
+            print(f"  {repetition + 1}/{repetitions} {name}: {rate:,.0f}/s", file=sys.stderr)
+    base = statistics.median(results["bare COPY"])
+    print(
+        f"\n{trades:,} aggregate trades of {symbols} symbols, {repetitions} repetitions, medians; "
+        f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, Python {platform.python_version()}\n"
+    )
+    print(f"{'':18}{'per second':>14}{'range':>26}{'of bare COPY':>14}")
+    for name, rates in results.items():
+        median = statistics.median(rates)
+        print(f"{name:18}{median:>14,.0f}{f'{min(rates):,.0f} – {max(rates):,.0f}':>26}{median / base:>14.2f}")
+    if output is not None:
+        output.write_text(
+            json.dumps(
+                {
+                    "date": datetime.now(UTC).isoformat(),
+                    "trades": trades,
+                    "symbols": symbols,
+                    "cores": os.cpu_count(),
+                    "python": platform.python_version(),
+                    "per_second": results,
+                },
+                indent=1,
+            )
+            + "\n"
+        )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--database-url",
+        default=os.environ.get("CRYPTO_QUANT_TEST_TIMESCALE_URL"),
+        help="an administrator's URL (default: CRYPTO_QUANT_TEST_TIMESCALE_URL)",
+    )
+    parser.add_argument("--trades", type=int, default=500_000)
+    parser.add_argument("--symbols", type=int, default=20)
+    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--json", type=Path, dest="output")
+    args = parser.parse_args()
+    if not args.database_url:
+        parser.error("no database: give --database-url, or run `make bench`")
+    uvloop.run(main(args.database_url, args.trades, args.symbols, args.repetitions, args.output))

@@ -1,0 +1,245 @@
+"""What is missing: trades are judged by their ids, candles by their slots, neither by silence.
+
+Pure: ids and exchange time come in, verdicts and holes go out. Memory is bounded, and where a bound is reached the
+account errs on one side only: something had may be taken for missing, which costs a look-up and is put right by the
+store's unique key; something never seen is never taken for a duplicate, which would lose it.
+"""
+
+from bisect import bisect_right
+from datetime import UTC, datetime
+from enum import IntEnum
+from typing import NamedTuple
+
+from crypto_quant.market import NS_PER_S, Timeframe
+
+# A hole of this many pieces is no longer worth its memory (some 1.5 MB a symbol); the oldest pieces are joined.
+RANGES_MAX = 10_000
+# Ids this far below the first one seen are not late. Years of the busiest symbol's order, or another count altogether.
+RESET_DISTANCE = 1_000_000
+# So many ids in a row, each the next, that far below: the exchange counts anew.
+RESET_RUN = 64
+_NO_STRAY = -2
+
+
+class Gap(NamedTuple):
+    """An inclusive range of ids known to be missing."""
+
+    first: int
+    last: int
+
+    @property
+    def size(self) -> int:
+        """How many ids are missing."""
+        return self.last - self.first + 1
+
+
+class _Ranges:
+    """Sorted, disjoint, inclusive ranges; beyond ``limit`` the two lowest are joined over what lies between."""
+
+    def __init__(self, limit: int) -> None:
+        self.items: list[Gap] = []
+        self.total = 0  # how many numbers they hold
+        self._limit = limit
+
+    def add(self, first: int, last: int) -> None:
+        """Add a range that overlaps none; it is joined with one that it touches."""
+        items = self.items
+        self.total += last - first + 1
+        at = bisect_right(items, (first,))
+        if at < len(items) and items[at].first == last + 1:
+            last = items.pop(at).last
+        if at and items[at - 1].last == first - 1:
+            at -= 1
+            first = items.pop(at).first
+        items.insert(at, Gap(first, last))
+        self._bound()
+
+    def remove(self, number: int) -> bool:
+        """Take one number out; False when it was in no range."""
+        items = self.items
+        at = bisect_right(items, number, key=_first) - 1
+        if at < 0 or items[at].last < number:
+            return False
+        first, last = items[at]
+        left = [Gap(first, number - 1)] if first < number else []
+        right = [Gap(number + 1, last)] if number < last else []
+        items[at : at + 1] = left + right
+        self.total -= 1
+        self._bound()
+        return True
+
+    def _bound(self) -> None:
+        if len(self.items) > self._limit:
+            lowest, next_one = self.items[:2]
+            self.total += next_one.first - lowest.last - 1
+            self.items[:2] = [Gap(lowest.first, next_one.last)]
+
+    def clear(self) -> None:
+        """Forget every range."""
+        self.items.clear()
+        self.total = 0
+
+
+def _first(gap: Gap) -> int:
+    return gap.first
+
+
+class Verdict(IntEnum):
+    """What an id is to those seen before."""
+
+    NEW = 0
+    """The next one, or the very first."""
+    DUPLICATE = 1
+    """Seen before in this run; the only verdict that lets a trade be left out."""
+    GAP = 2
+    """New, and ids before it are missing: see ``Sequencer.newest_gap``."""
+    LATE = 3
+    """Not seen before, though higher ones were."""
+
+
+class Sequencer:
+    """The ids of one (venue, symbol), which the exchange counts upwards by one.
+
+    ``last`` is the highest id seen (-1 at first) and may be set to ``last + 1`` by a caller that has seen just that
+    id; every other id goes through ``observe``. ``gaps`` are the ids missing between the lowest seen and ``last``,
+    sorted and disjoint. Ids are not negative.
+
+    An id below the lowest seen is LATE: what was before this run is unknown here, and the store knows its
+    duplicates. Far below (``RESET_DISTANCE``) it is LATE and not accounted for, until ``RESET_RUN`` such ids in a
+    row show that the exchange counts anew, as it does when a symbol is listed again; then the account begins anew.
+    """
+
+    __slots__ = ("_floor", "_missing", "_stray_first", "_stray_last", "gaps", "last", "newest_gap")
+
+    def __init__(self, gaps_max: int = RANGES_MAX) -> None:
+        self.last = -1
+        self.newest_gap: Gap | None = None
+        self._missing = _Ranges(gaps_max)
+        self.gaps: list[Gap] = self._missing.items
+        # the lowest id seen; 0 holds also when a caller's fast path has begun with id 0
+        self._floor = 0
+        self._stray_first = self._stray_last = _NO_STRAY
+
+    def observe(self, trade_id: int) -> Verdict:
+        """Account for one id; anything but DUPLICATE is to be stored."""
+        if trade_id > self.last:
+            return self._advance(trade_id)
+        if trade_id >= self._floor:
+            return Verdict.LATE if self._missing.remove(trade_id) else Verdict.DUPLICATE
+        if self._floor - trade_id > RESET_DISTANCE:
+            self._stray(trade_id)
+            return Verdict.LATE
+        if trade_id + 1 < self._floor:
+            self._missing.add(trade_id + 1, self._floor - 1)
+        self._floor = trade_id
+        return Verdict.LATE
+
+    @property
+    def missing(self) -> int:
+        """How many ids ``gaps`` hold."""
+        return self._missing.total
+
+    def _advance(self, trade_id: int) -> Verdict:
+        expected = self.last + 1
+        self.last = trade_id
+        if trade_id == expected:
+            return Verdict.NEW
+        if not expected:
+            self._floor = trade_id
+            return Verdict.NEW
+        self.newest_gap = Gap(expected, trade_id - 1)
+        self._missing.add(expected, trade_id - 1)
+        return Verdict.GAP
+
+    def _stray(self, trade_id: int) -> None:
+        if trade_id == self._stray_last:
+            return  # two links tell the same while one replaces the other
+        if trade_id != self._stray_last + 1:
+            self._stray_first = trade_id
+        self._stray_last = trade_id
+        if trade_id - self._stray_first + 1 >= RESET_RUN:
+            self._floor, self.last = self._stray_first, trade_id
+            self._stray_first = self._stray_last = _NO_STRAY
+            self._missing.clear()
+
+
+class CandleClock:
+    """The candles of one (venue, symbol, timeframe) that must exist, by the exchange's time.
+
+    All times are ns since the epoch. ``start`` says from when on candles are owed; each is due once its end and
+    ``grace_ns`` have passed. Where the exchange's raster of ``3d`` lies is undocumented, so for ``3d`` the first final
+    candle shows it and nothing is due before.
+    """
+
+    __slots__ = ("_absent", "_anchor", "_first", "_grace_ns", "_length", "_missing", "_next", "timeframe")
+
+    def __init__(self, timeframe: Timeframe, grace_ns: int) -> None:
+        self.timeframe = timeframe
+        self._grace_ns = grace_ns
+        # slots count from the epoch: months in their own way, the others by length from an anchor (1w: a Monday)
+        self._length = timeframe.next_open_ns(timeframe.open_ns(0)) - timeframe.open_ns(0)
+        self._anchor: int | None = None if timeframe is Timeframe.D3 else timeframe.open_ns(0)
+        self._first = 0
+        # every slot from here on is still to come; None before the account begins
+        self._next: int | None = None
+        self._missing = _Ranges(RANGES_MAX)
+        self._absent = _Ranges(RANGES_MAX)
+
+    def start(self, exchange_now_ns: int) -> None:
+        """Begin the account: the candle open now is the first that must exist. Once begun, it changes nothing."""
+        if self._next is None and self._anchor is not None:
+            self._next = self._first = self._slot(exchange_now_ns)
+
+    def closed(self, open_ns: int) -> bool:
+        """Account for a final candle; False when it was had before.
+
+        A candle of the time before the account began is never said to have been had.
+        """
+        if self._anchor is None:
+            self._anchor = open_ns % self._length
+        slot = self._slot(open_ns)
+        if self._next is None:
+            self._next = self._first = slot
+        if slot >= self._next:
+            self._owe_until(slot)
+            self._next = slot + 1
+            return True
+        return slot < self._first or self._missing.remove(slot) or self._absent.remove(slot)
+
+    def due(self, exchange_now_ns: int) -> list[tuple[int, int]]:
+        """Return the candles that should have come, as inclusive ranges of open times, oldest first.
+
+        They are returned each time until they are ``closed`` or given up.
+        """
+        if self._next is None:
+            return []
+        ended = self._slot(exchange_now_ns - self._grace_ns)  # all slots before this one
+        if ended > self._next:
+            self._owe_until(ended)
+            self._next = ended
+        return [
+            (self._open_ns(first), self._open_ns(min(last, ended - 1)))
+            for first, last in self._missing.items
+            if first < ended
+        ]
+
+    def give_up(self, open_ns: int) -> None:
+        """Expect a missing candle no more, since the exchange has none; should it come all the same, it is new."""
+        slot = self._slot(open_ns)
+        if self._missing.remove(slot):
+            self._absent.add(slot, slot)
+
+    def _owe_until(self, slot: int) -> None:
+        if self._next is not None and slot > self._next:
+            self._missing.add(self._next, slot - 1)
+
+    def _slot(self, time_ns: int) -> int:
+        if self.timeframe is Timeframe.MO1:
+            moment = datetime.fromtimestamp(time_ns // NS_PER_S, UTC)
+            return moment.year * 12 + moment.month - 1
+        return (time_ns - (self._anchor or 0)) // self._length
+
+    def _open_ns(self, slot: int) -> int:
+        if self.timeframe is Timeframe.MO1:
+            return int(datetime(slot // 12, slot % 12 + 1, 1, tzinfo=UTC).timestamp()) * NS_PER_S
+        return slot * self._length + (self._anchor or 0)

@@ -1,0 +1,1 @@
+"""The rooms that await: they move what the pure modules decide, between seams."""

@@ -1,0 +1,220 @@
+"""Frames become rows here: the hot path between the socket and the writer.
+
+For each frame: decode, look up the symbol, judge the id, build the row, queue it. Nothing awaits, and what is needed
+per symbol is made once.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from crypto_quant import events
+from crypto_quant.binance import wire
+from crypto_quant.binance.decode import decode
+from crypto_quant.continuity import CandleClock, Sequencer, Verdict
+from crypto_quant.errors import UndecodableFrame
+from crypto_quant.flow.stats import PipelineStats
+from crypto_quant.flow.writer import TimescaleWriter, candle_stored
+from crypto_quant.market import NS_PER_MS, NS_PER_S, NS_PER_US, Candle, Timeframe, Venue, wire_symbol
+from crypto_quant.rows import MICROSECONDS_FROM, TimeText, candle_row, key_text, trade_row
+from crypto_quant.seams import Emit, Quarantine
+
+_TOLD_ONE_BY_ONE = 100
+# a step of the exchange's time that one frame alone is not believed
+_LEAP_NS = 3600 * NS_PER_S
+
+
+def time_ns(time: int) -> int:
+    """Return an exchange time (ms or µs, told apart by size) in ns."""
+    return time * (NS_PER_US if time >= MICROSECONDS_FROM else NS_PER_MS)
+
+
+def _is_void(trade: wire.AggTrade) -> bool:
+    """Tell an id that the exchange has neutralised: no price, no quantity, no trades."""
+    return trade.f == trade.l == -1 and not trade.p.strip("0.") and not trade.q.strip("0.")
+
+
+class _SymbolState:
+    """What is known of one symbol: its name as stored, its key columns, the ids seen."""
+
+    __slots__ = ("key", "sequencer", "symbol")
+
+    def __init__(self, venue: Venue, symbol: str) -> None:
+        self.symbol = symbol
+        self.key = key_text(venue, symbol)
+        self.sequencer = Sequencer()
+
+
+class Intake:
+    """Turns frames into rows for the writer; keeps the exchange's time and the candles' clocks.
+
+    ``exchange_ns`` is the latest event time seen (0: none yet): the exchange's own clock, which need not agree with
+    ours. ``clocks`` holds a candle clock for each (symbol, timeframe) that is recorded.
+    """
+
+    def __init__(
+        self,
+        venue: Venue,
+        trade_symbols: Iterable[str],
+        clocks: Mapping[tuple[str, Timeframe], CandleClock],
+        *,
+        writer: TimescaleWriter,
+        stats: PipelineStats,
+        quarantine: Quarantine,
+        emit: Emit,
+    ) -> None:
+        self.venue = venue
+        self.clocks = clocks
+        self.exchange_ns = 0
+        self._leap_to_ns = 0
+        self._writer = writer
+        self._stats = stats
+        self._quarantine = quarantine
+        self._emit = emit
+        self._times = TimeText()
+        self._trades = {wire_symbol(symbol): _SymbolState(venue, symbol) for symbol in trade_symbols}
+        # the wire's own names of symbol and interval lead to the stored ones
+        self._candles = {(wire_symbol(s), t.value): (s, t, clock) for (s, t), clock in clocks.items()}
+
+    def frame(self, payload: bytes, received_ns: int) -> wire.Message | None:
+        """Take one text frame received at ``received_ns`` (wall time).
+
+        Returns a message that concerns the link itself (a reply, a shutdown notice) to whoever drives it, else None.
+        What cannot be used is set aside, never raised.
+        """
+        self._stats.frames_received += 1
+        try:
+            message = decode(payload)
+        except UndecodableFrame as problem:
+            self._set_aside(payload, str(problem))
+            return None
+        if type(message) is wire.AggTrade:
+            self._trade(message, payload, received_ns)
+            return None
+        if type(message) is wire.Kline:
+            self._kline(message, payload)
+            return None
+        if type(message) is wire.Ignored:
+            self._stats.frames_ignored += 1
+            return None
+        return message
+
+    def _trade(self, trade: wire.AggTrade, payload: bytes, received_ns: int) -> None:
+        state = self._trades.get(trade.s)
+        if state is None:
+            self._set_aside(payload, "a trade of a symbol that was not asked for")
+            return
+        if (trade.f < 0 or trade.l < trade.f) and not _is_void(trade):
+            self._set_aside(payload, f"trade ids {trade.f} to {trade.l} are no range")
+            return
+        event_ns = time_ns(trade.E)
+        if event_ns > self.exchange_ns:
+            self._later(event_ns)
+        stats = self._stats
+        sequencer = state.sequencer
+        trade_id = trade.a
+        stats.trades_received += 1
+        # the common case is the next id; everything else is the sequencer's to judge
+        if trade_id == sequencer.last + 1:
+            sequencer.last = trade_id
+        else:
+            missing = sequencer.missing
+            verdict = sequencer.observe(trade_id)
+            # a late id need not be one that was missing: it may lie below all seen, or begin a new count
+            stats.missing_trades += sequencer.missing - missing
+            if verdict is Verdict.DUPLICATE:
+                stats.trades_duplicate += 1
+                return
+            if verdict is Verdict.GAP:
+                self._gap(state, sequencer)
+        if trade.f < 0:
+            # an id that the exchange has neutralised (p = q = 0, f = l = -1): seen, but no trade
+            stats.trades_received -= 1
+            stats.trades_void += 1
+            return
+        row = trade_row(
+            self._times(trade.T),
+            state.key,
+            trade_id,
+            trade.p,
+            trade.q,
+            trade.f,
+            trade.l,
+            trade.m,
+            self._times(received_ns // 1000),
+        )
+        self._writer.add_trade_row(row, received_ns, event_ns)
+
+    def _later(self, event_ns: int) -> None:
+        """Move the exchange's time forward; far forward only when a second frame says the same.
+
+        One damaged time would otherwise make every candle from now to then overdue, and an open one look closed.
+        """
+        if self.exchange_ns and event_ns - self.exchange_ns > _LEAP_NS:
+            believed = abs(event_ns - self._leap_to_ns) <= _LEAP_NS
+            self._leap_to_ns = event_ns
+            if not believed:
+                return
+        self.exchange_ns = event_ns
+
+    def _gap(self, state: _SymbolState, sequencer: Sequencer) -> None:
+        gap = sequencer.newest_gap
+        if gap is None:
+            return
+        self._stats.gaps += 1
+        self._emit(events.GapFound(venue=self.venue.value, symbol=state.symbol, first=gap.first, last=gap.last))
+
+    def _kline(self, message: wire.Kline, payload: bytes) -> None:
+        body = message.k
+        wanted = self._candles.get((message.s, body.i))
+        if wanted is None:
+            self._set_aside(payload, "a candle that was not asked for")
+            return
+        event_ns = time_ns(message.E)
+        if event_ns > self.exchange_ns:
+            self._later(event_ns)
+        if not body.x:
+            return
+        symbol, timeframe, clock = wanted
+        open_ns = time_ns(body.t)
+        if timeframe.open_ns(open_ns) != open_ns and timeframe is not Timeframe.D3:
+            self._set_aside(payload, f"open time {body.t} is no start of a {timeframe.value} candle")
+            return
+        candle = Candle(
+            venue=self.venue,
+            symbol=symbol,
+            timeframe=timeframe,
+            open_ns=open_ns,
+            open=body.o,
+            high=body.h,
+            low=body.l,
+            close=body.c,
+            volume=body.v,
+            quote_volume=body.q,
+            trade_count=body.n,
+            taker_buy_volume=body.V,
+            taker_buy_quote_volume=body.Q,
+            first_trade_id=body.f,
+            last_trade_id=body.L,
+        )
+        self.candle(candle, clock, "stream")
+
+    def candle(self, candle: Candle, clock: CandleClock, source: str) -> bool:
+        """Queue a closed candle unless it was had before; return whether it was new."""
+        self._stats.candles_received += 1
+        if not clock.closed(candle.open_ns):
+            self._stats.candles_duplicate += 1
+            return False
+        self._writer.add_candle_row(candle_row(candle, self._times), candle_stored(candle, source))
+        return True
+
+    def count_fetched(self) -> None:
+        """Count a candle that REST had to be asked for."""
+        self._stats.candles_fetched += 1
+
+    def _set_aside(self, payload: bytes, reason: str) -> None:
+        self._stats.frames_set_aside += 1
+        self._quarantine.keep("frame", payload, reason)
+        count = self._stats.frames_set_aside
+        # every one is kept and counted; a flood of them must not become a flood of lines
+        if count <= _TOLD_ONE_BY_ONE or count % _TOLD_ONE_BY_ONE == 0:
+            excerpt = payload[:200].decode("utf-8", "replace")
+            self._emit(events.FrameSetAside(reason=reason, size=len(payload), excerpt=excerpt, so_far=count))

@@ -1,0 +1,215 @@
+"""The whole recorder: collector, intake, writer, candle keeper and statistics, from the first frame to the drain."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from typing import Any
+
+from crypto_quant import events
+from crypto_quant.errors import CryptoQuantError
+from crypto_quant.flow.candles import CandleKeeper
+from crypto_quant.flow.collector import BinanceWSCollector
+from crypto_quant.flow.stats import PipelineStats
+from crypto_quant.flow.writer import TimescaleWriter
+from crypto_quant.seams import Batch, Emit, Sink
+
+# Saves rows that could not be stored; returns what to tell: the files and what to do with them.
+SaveLeftover = Callable[[Sequence[Batch]], Sequence[events.RowsLeft]]
+
+_WATCH_S = 0.02
+
+
+class Ending(StrEnum):
+    """How a run ended."""
+
+    DRAINED = "drained"  # everything received is stored (or set aside)
+    LEFT = "left"  # the drain's deadline passed, or it was cut short: the rest is in a file
+
+
+class Pipeline:
+    """Runs a recorder until its duration is over or ``stop()`` is called, then drains it.
+
+    The drain keeps the founding order: stop accepting, flush every pending batch, close the WebSockets, close the
+    database, report the final statistics. It ends after ``drain_s`` seconds at the latest; rows that the database has
+    not confirmed by then are saved to a file by ``save_leftover``. ``abort()`` is the second Ctrl-C: it skips the wait.
+    Reading pauses while more than ``pending_limit`` rows wait for the database.
+    """
+
+    def __init__(
+        self,
+        *,
+        collector: BinanceWSCollector,
+        writer: TimescaleWriter,
+        keeper: CandleKeeper,
+        sink: Sink,
+        stats: PipelineStats,
+        emit: Emit,
+        save_leftover: SaveLeftover,
+        stats_interval_s: float = 10.0,
+        drain_s: float = 30.0,
+        pending_limit: int = 200_000,
+    ) -> None:
+        self._collector = collector
+        self._writer = writer
+        self._keeper = keeper
+        self._sink = sink
+        self.stats = stats
+        self._emit = emit
+        self._save_leftover = save_leftover
+        self._stats_interval_s = stats_interval_s
+        self._drain_s = drain_s
+        self._pending_limit = pending_limit
+        self._stop = asyncio.Event()
+        self._abort = asyncio.Event()
+        self._save_failure: CryptoQuantError | None = None
+        self.final: dict[str, Any] = {}
+
+    def stop(self) -> None:
+        """Begin the graceful end."""
+        self._stop.set()
+
+    def abort(self) -> None:
+        """End at once: what is not stored yet is saved to a file."""
+        self._stop.set()
+        self._abort.set()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the end has begun."""
+        return self._stop.is_set()
+
+    async def run(self, duration_s: float | None = None) -> Ending:
+        """Record, then drain; return how it ended. ``final`` holds the final statistics afterwards.
+
+        A broken invariant in any room is raised after the drain.
+        """
+        writing = asyncio.create_task(self._writer.run(), name="writer")
+        collecting = asyncio.create_task(self._collector.run(), name="collector")
+        others = [
+            asyncio.create_task(self._keeper.run(), name="candles"),
+            asyncio.create_task(self._report(), name="statistics"),
+            asyncio.create_task(self._hold_back(), name="back-pressure"),
+        ]
+        stopping = asyncio.create_task(self._stop.wait(), name="stop")
+        try:
+            watched: set[asyncio.Task[Any]] = {writing, collecting, stopping, *others}
+            deadline = None if duration_s is None else asyncio.get_running_loop().time() + duration_s
+            await self._until_stopped(watched, stopping, deadline)
+        finally:
+            self._stop.set()
+            ending = await self._drain(writing, collecting, others)
+            await _end(stopping)
+        for task in (writing, collecting, *others):
+            if task.done() and not task.cancelled() and (failure := task.exception()) is not None:
+                raise _innermost(failure)
+        if self._save_failure is not None:
+            raise self._save_failure
+        return ending
+
+    async def _until_stopped(
+        self, watched: set[asyncio.Task[Any]], stopping: asyncio.Task[Any], deadline: float | None
+    ) -> None:
+        """Wait for ``stop()``, the end of the duration, or a task that fails; a task that ends well is let go."""
+        loop = asyncio.get_running_loop()
+        while not stopping.done():
+            wait_s = None if deadline is None else max(0.0, deadline - loop.time())
+            done, watched = await asyncio.wait(watched, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
+            if not done or any(task.cancelled() or task.exception() is not None for task in done):
+                return
+
+    async def _drain(
+        self, writing: asyncio.Task[None], collecting: asyncio.Task[None], others: list[asyncio.Task[None]]
+    ) -> Ending:
+        self._collector.stop_accepting()
+        for task in others:
+            await _end(task)
+        self._tell("stopped accepting")
+        await self._flush(writing)
+        self._tell("flushed pending batches")
+        self._collector.close()
+        await _end(collecting, within_s=3.0)
+        self._tell("closed the WebSocket")
+        await _end(writing)
+        left = self._writer.unstored()
+        if left:
+            self._save(left)
+        self.stats.pool = self._sink.pool_use()
+        try:
+            async with asyncio.timeout(5.0):
+                await self._sink.close()
+        except TimeoutError:
+            self._tell("the database did not close in time")
+        else:
+            self._tell("closed the database")
+        self.final = self.stats.report(self._now_ns(), final=True)
+        self._emit(self.final)
+        return Ending.LEFT if left else Ending.DRAINED
+
+    def _save(self, left: Sequence[Batch]) -> None:
+        try:
+            for told in self._save_leftover(left):
+                self._emit(told)
+        except OSError as problem:
+            # the same full disk may have stopped the database: end in order all the same, then say it
+            rows = sum(len(batch.rows) for batch in left)
+            hint = f"They could not be saved either ({problem})"
+            self._save_failure = CryptoQuantError("rows are lost", subject=f"{rows}, not stored", hint=hint)
+            self._emit(events.RowsLeft(rows=rows, file="", hint=hint))
+
+    async def _flush(self, writing: asyncio.Task[None]) -> None:
+        """Wait until everything is stored, the deadline is over, ``abort()`` is called or the writer is dead."""
+        if writing.done():
+            return
+        flushing = asyncio.create_task(self._writer.flush(), name="flush")
+        aborting = asyncio.create_task(self._abort.wait(), name="abort")
+        await asyncio.wait({flushing, aborting, writing}, timeout=self._drain_s, return_when=asyncio.FIRST_COMPLETED)
+        await _end(flushing)
+        await _end(aborting)
+
+    async def _report(self) -> None:
+        loop = asyncio.get_running_loop()
+        next_at = loop.time()
+        while True:
+            next_at += self._stats_interval_s
+            await asyncio.sleep(max(0.0, next_at - loop.time()))
+            self.stats.pool = self._sink.pool_use()
+            self._emit(self.stats.report(self._now_ns()))
+
+    async def _hold_back(self) -> None:
+        """Pause reading while too many rows wait, so that memory stays bounded and the exchange feels it."""
+        loop = asyncio.get_running_loop()
+        paused_at: float | None = None
+        while True:
+            await asyncio.sleep(_WATCH_S)
+            pending = self._writer.pending
+            if paused_at is None and pending > self._pending_limit:
+                paused_at = loop.time()
+                self._collector.pause()
+                self._emit(events.ReadingPaused(pending=pending, limit=self._pending_limit))
+            elif paused_at is not None and pending <= self._pending_limit // 2:
+                self._collector.resume()
+                self._emit(events.ReadingResumed(pending=pending, paused_s=round(loop.time() - paused_at, 3)))
+                paused_at = None
+
+    def _tell(self, step: str) -> None:
+        self._emit(events.DrainStep(step=step, pending=self._writer.pending))
+
+    @staticmethod
+    def _now_ns() -> int:
+        return int(asyncio.get_running_loop().time() * 1e9)
+
+
+def _innermost(failure: BaseException) -> BaseException:
+    """Return the one error that a group of tasks has ended with, so that the caller can tell its kind."""
+    while isinstance(failure, BaseExceptionGroup) and len(failure.exceptions) == 1:
+        failure = failure.exceptions[0]
+    return failure
+
+
+async def _end(task: asyncio.Task[Any], within_s: float = 0.0) -> None:
+    """Let a task end by itself within the time given, then cancel it, and wait for its end; its error is kept in it."""
+    if within_s and not task.done():
+        await asyncio.wait({task}, timeout=within_s)
+    if not task.done():
+        task.cancel()
+        await asyncio.wait({task})

@@ -1,0 +1,1 @@
+"""The wire itself: WebSockets (picows) and HTTP (aiohttp), each behind its seam."""

@@ -1,0 +1,139 @@
+"""WebSockets by picows: a ``Connector`` that turns frames into calls on a ``LinkHandler``."""
+
+import asyncio
+import ssl
+
+import picows
+
+from crypto_quant.errors import LinkLost, Throttled
+from crypto_quant.seams import Link, LinkHandler
+
+# The largest documented message is a few kilobytes; a frame beyond this is not from the exchange.
+_MAX_FRAME = 8 * 1024 * 1024
+_NO_GOODBYE = 1006
+
+
+class PicowsConnector:
+    """Opens WebSockets with picows.
+
+    picows never pings by itself here: the exchange counts every client message, and liveness is judged by what is
+    received. Pongs are the session's business for the same reason.
+    """
+
+    def __init__(self, handshake_timeout_s: float = 10.0, ssl_context: ssl.SSLContext | None = None) -> None:
+        self._handshake_timeout_s = handshake_timeout_s
+        self._ssl_context = ssl_context
+
+    async def connect(self, url: str, handler: LinkHandler) -> Link:
+        """Return the open link. Raises LinkLost, or Throttled when the handshake answers 429 or 418."""
+        try:
+            async with asyncio.timeout(self._handshake_timeout_s * 2):
+                listener = _Listener(handler)
+                transport, _ = await picows.ws_connect(
+                    lambda: listener,
+                    url,
+                    ssl_context=self._ssl_context,
+                    websocket_handshake_timeout=self._handshake_timeout_s,
+                    enable_auto_ping=False,
+                    enable_auto_pong=False,
+                    max_frame_size=_MAX_FRAME,
+                    read_buffer_init_size=64 * 1024,
+                    logger_name="link",
+                )
+        except picows.WSHandshakeError as problem:
+            status = int(problem.response.status) if problem.response is not None else None
+            if problem.response is not None and status in (418, 429):
+                wait = str(problem.response.headers.get("Retry-After", ""))
+                raise Throttled(
+                    f"the handshake was answered with HTTP {status}",
+                    subject=url,
+                    retry_after_s=float(wait) if wait.isdigit() else 60.0,
+                ) from problem
+            hint = "Restricted location: use the *.binance.vision hosts" if status == 451 else ""
+            text = f"the handshake was answered with HTTP {status}" if status else f"handshake failed: {problem}"
+            raise LinkLost(text, subject=url, hint=hint) from problem
+        except TimeoutError as problem:
+            raise LinkLost("no answer to the handshake in time", subject=url) from problem
+        except (OSError, picows.WSError) as problem:
+            # OSError covers refused connections, unknown hosts and TLS failures
+            raise LinkLost(f"cannot connect ({problem})", subject=url) from problem
+        if not listener.connected:
+            # picows 2.3 takes a connection that ends before the handshake's answer for an open one
+            transport.disconnect(graceful=False)
+            raise LinkLost("the server hung up during the handshake", subject=url)
+        return _PicowsLink(transport)
+
+
+class _PicowsLink:
+    """A ``Link`` over a picows transport."""
+
+    def __init__(self, transport: picows.WSTransport) -> None:
+        self._transport = transport
+
+    def send(self, text: bytes) -> None:
+        if not self._transport.is_disconnected:
+            self._transport.send(picows.WSMsgType.TEXT, text)
+
+    def pong(self, payload: bytes) -> None:
+        if not self._transport.is_disconnected:
+            self._transport.send_pong(payload)
+
+    def close(self, code: int = 1000) -> None:
+        if not self._transport.is_disconnected:
+            self._transport.send_close(picows.WSCloseCode(code), b"")
+
+    def abort(self) -> None:
+        if not self._transport.is_disconnected:
+            self._transport.disconnect(graceful=False)
+
+    def pause_reading(self) -> None:
+        if not self._transport.is_disconnected:
+            self._transport.underlying_transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if not self._transport.is_disconnected:
+            self._transport.underlying_transport.resume_reading()
+
+
+class _Listener(picows.WSListener):
+    """Turns picows' callbacks into the handler's: whole text messages, pings, one end."""
+
+    def __init__(self, handler: LinkHandler) -> None:
+        super().__init__()
+        self._handler = handler
+        self._on_text = handler.on_text
+        self._parts = bytearray()
+        self.connected = False
+        self._code = _NO_GOODBYE
+        self._reason = ""
+
+    def on_ws_connected(self, transport: picows.WSTransport) -> None:
+        self.connected = True
+
+    def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
+        kind = frame.msg_type
+        if kind == picows.WSMsgType.TEXT and frame.fin:
+            self._on_text(frame.get_payload_as_bytes())
+        elif kind in (picows.WSMsgType.TEXT, picows.WSMsgType.CONTINUATION):
+            self._parts += frame.get_payload_as_bytes()
+            if len(self._parts) > _MAX_FRAME:
+                self._reason = "message too large"
+                transport.disconnect(graceful=False)
+            elif frame.fin:
+                whole = bytes(self._parts)
+                self._parts.clear()
+                self._on_text(whole)
+        elif kind == picows.WSMsgType.PING:
+            self._handler.on_ping(frame.get_payload_as_bytes())
+        elif kind == picows.WSMsgType.CLOSE:
+            code = frame.get_close_code()
+            self._code = int(code.value) if isinstance(code, picows.WSCloseCode) else int(code)
+            self._reason = (frame.get_close_message() or b"").decode("utf-8", "replace")
+            transport.send_close(picows.WSCloseCode.OK, b"")
+            transport.disconnect()
+        elif kind == picows.WSMsgType.BINARY:
+            # not documented on JSON hosts: let the decoder say what it is, and keep it
+            self._on_text(frame.get_payload_as_bytes())
+
+    def on_ws_disconnected(self, transport: picows.WSTransport) -> None:
+        self._handler.on_closed(self._code, self._reason)
