@@ -29,7 +29,7 @@ async def postgres_url() -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def community_url() -> AsyncIterator[str]:
+async def community_url() -> str:
     """The one database of the Community edition, emptied; it takes one connection at a time and no COPY."""
     url = server_url("community")
     connection = await asyncpg.connect(url, statement_cache_size=0)
@@ -37,4 +37,4 @@ async def community_url() -> AsyncIterator[str]:
         await connection.execute("DROP TABLE IF EXISTS trades, candles, crypto_quant_schema CASCADE")
     finally:
         await connection.close()
-    yield url
+    return url

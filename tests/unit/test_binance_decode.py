@@ -1,6 +1,7 @@
 """Frames as the exchange documents them, and what must never pass for one."""
 
 import json
+from collections.abc import Callable
 
 import pytest
 from flow_doubles import agg_frame, kline_frame
@@ -59,7 +60,9 @@ def refusal(payload: bytes) -> str:
 
 @pytest.mark.parametrize("wrap", [combined, bytes], ids=["combined", "raw"])
 @pytest.mark.parametrize(("payload", "time"), [(AGG, 1790856001200), (AGG_US, 1790856001200874)], ids=["ms", "us"])
-def test_an_aggregate_trade_keeps_every_field_and_the_exchanges_text(wrap, payload, time):
+def test_an_aggregate_trade_keeps_every_field_and_the_exchanges_text(
+    wrap: Callable[[bytes], bytes], payload: bytes, time: int
+) -> None:
     message = decode(wrap(payload))
     assert isinstance(message, wire.AggTrade)
     assert (message.s, message.a, message.p, message.q) == ("BTCUSDT", 3000000001, "64250.10000000", "0.01000000")
@@ -68,7 +71,9 @@ def test_an_aggregate_trade_keeps_every_field_and_the_exchanges_text(wrap, paylo
 
 @pytest.mark.parametrize("wrap", [combined, bytes], ids=["combined", "raw"])
 @pytest.mark.parametrize(("payload", "closed", "count"), [(RUNNING, False, 5), (CLOSED, True, 5), (EMPTY, True, 0)])
-def test_a_candle_says_whether_it_is_closed(wrap, payload, closed, count):
+def test_a_candle_says_whether_it_is_closed(
+    wrap: Callable[[bytes], bytes], payload: bytes, closed: bool, count: int
+) -> None:
     message = decode(wrap(payload))
     assert isinstance(message, wire.Kline)
     assert (message.k.x, message.k.n) == (closed, count)
@@ -79,17 +84,17 @@ def test_a_candle_says_whether_it_is_closed(wrap, payload, closed, count):
     b'{"e":"serverShutdown","E":1790856030000}',
     b'{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1790856030000}}',
 ])  # fmt: skip
-def test_a_shutdown_notice_is_told_in_either_form(payload):
+def test_a_shutdown_notice_is_told_in_either_form(payload: bytes) -> None:
     assert decode(payload) == wire.ServerShutdown(1790856030000)
 
 
 @pytest.mark.parametrize("wrap", [combined, bytes], ids=["combined", "raw"])
 @pytest.mark.parametrize("event", IGNORED)
-def test_other_documented_events_are_named_not_refused(wrap, event):
+def test_other_documented_events_are_named_not_refused(wrap: Callable[[bytes], bytes], event: str) -> None:
     assert decode(wrap(IGNORED[event])) == wire.Ignored(event)
 
 
-def test_each_event_known_by_name_is_ignored_by_that_name():
+def test_each_event_known_by_name_is_ignored_by_that_name() -> None:
     for event in OTHER_EVENTS:
         assert decode(b'{"e":"%s"}' % event.encode()) == wire.Ignored(event)
 
@@ -108,19 +113,20 @@ def test_each_event_known_by_name_is_ignored_by_that_name():
     (b'{"error":"no","id":4}', wire.Reply(4, (0, "no"))),
     (b'{"error":null,"id":4}', wire.Reply(4, None)),
 ])  # fmt: skip
-def test_a_control_reply_is_read_flat_and_nested(payload, reply):
+def test_a_control_reply_is_read_flat_and_nested(payload: bytes, reply: wire.Reply) -> None:
     assert decode(payload) == reply
 
 
 @pytest.mark.parametrize("symbol", ["币安人生USDT", "1000SATSUSDT", "BTCUSD_PERP", "这是测试币456"])
-def test_symbols_are_taken_as_they_are(symbol):
+def test_symbols_are_taken_as_they_are(symbol: str) -> None:
     assert decode(agg_frame(1, symbol=symbol)).s == symbol
     escaped = json.dumps(json.loads(agg_frame(1, symbol=symbol))).encode()
     assert decode(escaped).s == symbol
 
 
 BAD_NUMBERS = [
-    "NaN", "-1", "+1", "1e5", "1E5", "", ".5", "5.", ".", "1.2.3", "1,5", " 1", "1 ", "1\n", "0x10", "1_000", "Infinity",
+    "NaN", "-1", "+1",
+    "1e5", "1E5", "", ".5", "5.", ".", "1.2.3", "1,5", " 1", "1 ", "1\n", "0x10", "1_000", "Infinity",
     "١٢", "１２.５", "²", "1.١٢٣٤٥٦٧٨", "1.000000001", "1.12345678٩", "9" * 60, "1" * 13, "1" * 13 + ".00000000",
     ".12345678", "-.12345678", "-1.12345678", "1.2.12345678", "1\x00",
 ]  # fmt: skip
@@ -128,36 +134,36 @@ BAD_NUMBERS = [
 
 @pytest.mark.parametrize("number", BAD_NUMBERS)
 @pytest.mark.parametrize("field", ["p", "q"])
-def test_a_price_or_quantity_that_the_table_would_not_hold_exactly_is_refused(field, number):
+def test_a_price_or_quantity_that_the_table_would_not_hold_exactly_is_refused(field: str, number: str) -> None:
     text = refusal(changed(AGG, **{field: number}))
     assert "not a decimal" in text
 
 
 @pytest.mark.parametrize("number", ["0", "0.00000000", "007", "999999999999.99999999", "1.5", "12.12345678", "5"])
-def test_plain_decimals_pass_to_the_last_digit(number):
+def test_plain_decimals_pass_to_the_last_digit(number: str) -> None:
     assert decode(changed(AGG, p=number)).p == number
 
 
 @pytest.mark.parametrize("field", ["o", "h", "l", "c", "v", "q", "V", "Q"])
 @pytest.mark.parametrize("number", ["NaN", "-1.00000000", "1.000000001", "1" * 31, ""])
-def test_every_number_of_a_closed_candle_is_checked(field, number):
+def test_every_number_of_a_closed_candle_is_checked(field: str, number: str) -> None:
     body = json.loads(CLOSED)["k"] | {field: number}
     assert f" {field} = " in refusal(changed(CLOSED, k=body))
 
 
-def test_volumes_may_be_larger_than_prices():
+def test_volumes_may_be_larger_than_prices() -> None:
     volume = "9" * 30 + ".99999999"
     assert decode(changed(CLOSED, k=json.loads(CLOSED)["k"] | {"v": volume})).k.v == volume
 
 
-def test_a_candle_of_two_symbols_is_refused():
+def test_a_candle_of_two_symbols_is_refused() -> None:
     assert "'ETHUSDT'" not in refusal(changed(CLOSED, s="ETHUSDT"))
     assert "ETHUSDT outside, BTCUSDT inside" in refusal(changed(CLOSED, s="ETHUSDT"))
 
 
 @pytest.mark.parametrize("field", ["E", "s", "a", "p", "q", "f", "l", "T", "m"])
 @pytest.mark.parametrize("wrap", [combined, bytes], ids=["combined", "raw"])
-def test_a_missing_field_is_named(wrap, field):
+def test_a_missing_field_is_named(wrap: Callable[[bytes], bytes], field: str) -> None:
     text = refusal(wrap(changed(AGG, **{field: ...})))
     assert f"`{field}`" in text
     assert text.startswith("aggTrade:")
@@ -169,7 +175,7 @@ def test_a_missing_field_is_named(wrap, field):
     ("f", -2), ("l", 2**63), ("m", 1), ("m", "true"), ("m", None),
 ])  # fmt: skip
 @pytest.mark.parametrize("wrap", [combined, bytes], ids=["combined", "raw"])
-def test_a_mistyped_or_impossible_field_is_named(wrap, field, value):
+def test_a_mistyped_or_impossible_field_is_named(wrap: Callable[[bytes], bytes], field: str, value: object) -> None:
     text = refusal(wrap(changed(AGG, **{field: value})))
     assert field in text.rpartition("$")[2]
 
@@ -211,35 +217,35 @@ def test_a_mistyped_or_impossible_field_is_named(wrap, field, value):
     (b'{"x":' + b"9" * 5000 + b"}", "not JSON"),
     (b'{"x":1e999}', "not JSON"),
 ])  # fmt: skip
-def test_damage_is_told_as_what_it_is(payload, says):
+def test_damage_is_told_as_what_it_is(payload: bytes, says: str) -> None:
     assert says in refusal(payload)
 
 
-def test_nesting_near_the_limit_is_refused_at_every_depth():
+def test_nesting_near_the_limit_is_refused_at_every_depth() -> None:
     for depth in range(880, 1010):
         refusal(b'{"e":' + b"[" * depth + b"]" * depth + b"}")
 
 
-def test_what_a_refusal_quotes_is_clipped():
+def test_what_a_refusal_quotes_is_clipped() -> None:
     assert len(refusal(b'{"e":"' + b"x" * 5_000_000 + b'"}')) < 200
     assert len(refusal(changed(AGG, p="9" * 100_000))) < 300
 
 
-def test_the_last_of_duplicate_keys_holds_as_for_every_json_reader():
+def test_the_last_of_duplicate_keys_holds_as_for_every_json_reader() -> None:
     payload = combined(AGG.replace(b'"p":"64250.10000000"', b'"p":"1.0","p":"2.5"'))
     assert decode(payload).p == json.loads(payload)["data"]["p"] == "2.5"
 
 
-def test_escaped_keys_and_unknown_fields_do_not_matter():
+def test_escaped_keys_and_unknown_fields_do_not_matter() -> None:
     payload = combined(AGG.replace(b'"e"', b'"\\u0065"').replace(b'"M":true', b'"M":{"new":[1,{}]},"nq":"1"'))
     assert decode(payload) == decode(AGG)
 
 
-def test_an_open_candle_is_not_held_to_what_only_a_closed_one_needs():
+def test_an_open_candle_is_not_held_to_what_only_a_closed_one_needs() -> None:
     assert decode(kline_frame(closed=False, close="1e5")).k.x is False
     assert "price c" in refusal(kline_frame(closed=True, close="1e5"))
 
 
-def test_times_reach_from_the_epoch_to_the_end_of_calendars():
+def test_times_reach_from_the_epoch_to_the_end_of_calendars() -> None:
     for time in (0, 1, 10**14 - 1, 10**14, 253_402_300_799_999_999):
         assert time == decode(agg_frame(1, time=time, event=0)).T

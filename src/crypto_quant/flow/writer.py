@@ -179,7 +179,7 @@ class TimescaleWriter:
         batch = Batch(lane.table, rows)
         started = asyncio.get_running_loop().time()
         try:
-            receipt = await self._insist(batch)
+            receipt, insisted = await self._insist(batch)
         except StoreRejected as refusal:
             if len(rows) == 1:
                 self._set_aside(lane.table, rows[0], refusal)
@@ -201,7 +201,8 @@ class TimescaleWriter:
         else:
             stats.candles_written += receipt.written
             stats.candles_duplicate += receipt.duplicates
-            if receipt.written:
+            # after a failure whose commit may have gone through, a duplicate can be our own first try
+            if receipt.written or insisted:
                 for stored in marks:
                     self._emit(stored)
         self._emit(
@@ -210,8 +211,9 @@ class TimescaleWriter:
             )
         )
 
-    async def _insist(self, batch: Batch) -> Receipt:
-        """Try until the store takes the batch or refuses a row of it."""
+    async def _insist(self, batch: Batch) -> tuple[Receipt, bool]:
+        """Try until the store takes the batch or refuses a row of it; tell whether it took more than one try."""
+        insisted = False
         delay_s = _FIRST_RETRY_S
         while True:
             try:
@@ -219,6 +221,7 @@ class TimescaleWriter:
             except (StoreUnavailable, StoreDenied) as problem:
                 # a right or a password that was taken away may come back; the rows must outlive that
                 now = asyncio.get_running_loop().time()
+                insisted = True
                 self._stats.store_failures += 1
                 if self._lost_since is None:
                     self._lost_since = now
@@ -235,7 +238,7 @@ class TimescaleWriter:
                     away_s = asyncio.get_running_loop().time() - self._lost_since
                     self._lost_since = None
                     self._emit(events.StoreBack(away_s=round(away_s, 3)))
-                return receipt
+                return receipt, insisted
 
     def _set_aside(self, table: Table, row: bytes, refusal: StoreRejected) -> None:
         self._quarantine.keep("row", row, f"{table.value}: {refusal}")

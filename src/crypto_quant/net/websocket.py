@@ -28,8 +28,9 @@ class PicowsConnector:
         """Return the open link. Raises LinkLost, or Throttled when the handshake answers 429 or 418."""
         try:
             async with asyncio.timeout(self._handshake_timeout_s * 2):
+                listener = _Listener(handler)
                 transport, _ = await picows.ws_connect(
-                    lambda: _Listener(handler),
+                    lambda: listener,
                     url,
                     ssl_context=self._ssl_context,
                     websocket_handshake_timeout=self._handshake_timeout_s,
@@ -56,6 +57,10 @@ class PicowsConnector:
         except (OSError, picows.WSError) as problem:
             # OSError covers refused connections, unknown hosts and TLS failures
             raise LinkLost(f"cannot connect ({problem})", subject=url) from problem
+        if not listener.connected:
+            # picows 2.3 takes a connection that ends before the handshake's answer for an open one
+            transport.disconnect(graceful=False)
+            raise LinkLost("the server hung up during the handshake", subject=url)
         return _PicowsLink(transport)
 
 
@@ -98,8 +103,12 @@ class _Listener(picows.WSListener):
         self._handler = handler
         self._on_text = handler.on_text
         self._parts = bytearray()
+        self.connected = False
         self._code = _NO_GOODBYE
         self._reason = ""
+
+    def on_ws_connected(self, transport: picows.WSTransport) -> None:
+        self.connected = True
 
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
         kind = frame.msg_type

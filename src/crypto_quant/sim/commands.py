@@ -97,7 +97,7 @@ class Faults:
         self._events.arm("duplicate", Aim(symbol=symbol, stream=stream), count)
 
     def reorder(self, count: int = 1, *, symbol: str | None = None, stream: str | None = None) -> None:
-        """Send each of the next ``count`` events after its successor on the same stream."""
+        """Swap the next ``count`` pairs of events of one stream: the first comes after its successor."""
         self._events.arm("reorder", Aim(symbol=symbol, stream=stream), count)
 
     def missing_final_candle(

@@ -1,6 +1,7 @@
 """Files for what could not be decoded or stored: one JSON object a line, nothing ever rewritten."""
 
 import base64
+import fcntl
 import os
 import re
 import time
@@ -88,10 +89,12 @@ class FileQuarantine:
         return self._size_bytes + more_bytes <= self._size_max_bytes
 
     def _append(self, name: str, line: bytes) -> None:
-        """Write the line by one call on a file open for appending, so that lines of two processes never mix."""
+        """Add the line at the end of its file, which other processes may be doing as well."""
         self._directory.mkdir(parents=True, exist_ok=True)
         handle = os.open(self._directory / name, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o640)
         try:
+            # held for one write; without it the end of another process's unfinished line would look torn
+            fcntl.flock(handle, fcntl.LOCK_EX)
             end = os.fstat(handle).st_size
             if end and os.pread(handle, 1, end - 1) != b"\n":
                 # the line before was cut off by a full disk or a crash: leave it, but do not grow onto it
