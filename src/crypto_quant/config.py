@@ -14,7 +14,8 @@ from crypto_quant.market import Venue
 FILE_NAME = "crypto-quant.toml"
 PREFIX = "CRYPTO_QUANT_"
 
-_Positive = Annotated[float, msgspec.Meta(gt=0)]
+# the most is some thirty years: far enough for anybody, and no infinity, which clocks and timers refuse
+_Positive = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,8 +36,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     candle_grace: _Positive = 10.0
     pending_limit: Annotated[int, msgspec.Meta(ge=1000)] = 200_000
     pool_size: Annotated[int, msgspec.Meta(ge=1, le=100)] = 4
-    log_level: Annotated[str, msgspec.Meta(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"
-    log_format: Annotated[str, msgspec.Meta(pattern="^(auto|json|console)$")] = "auto"
+    log_level: Annotated[str, msgspec.Meta(pattern=r"\A(DEBUG|INFO|WARNING|ERROR)\Z")] = "INFO"
+    log_format: Annotated[str, msgspec.Meta(pattern=r"\A(auto|json|console)\Z")] = "auto"
     data_dir: str | None = None
 
 
@@ -54,8 +55,11 @@ def load(
     values.update(_checked({key: value for key, value in flags.items() if value is not None}, "command line", True))
     if values.get("ws_url") and not values.get("rest_url"):
         # a stream from elsewhere has its REST at the same place, as the simulated exchange has
-        scheme, _, rest = str(values["ws_url"]).partition("://")
-        values["rest_url"] = f"{'https' if scheme == 'wss' else 'http'}://{rest}"
+        scheme, separator, rest = values["ws_url"].partition("://")
+        if not separator:
+            hint = "Expected ws://HOST[:PORT] or wss://HOST[:PORT]"
+            raise ConfigError("not a WebSocket URL", subject=repr(values["ws_url"]), hint=hint)
+        values["rest_url"] = f"{'https' if scheme.lower() == 'wss' else 'http'}://{rest}"
     return Settings(**values)
 
 

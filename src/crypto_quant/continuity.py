@@ -38,11 +38,13 @@ class _Ranges:
 
     def __init__(self, limit: int) -> None:
         self.items: list[Gap] = []
+        self.total = 0  # how many numbers they hold
         self._limit = limit
 
     def add(self, first: int, last: int) -> None:
         """Add a range that overlaps none; it is joined with one that it touches."""
         items = self.items
+        self.total += last - first + 1
         at = bisect_right(items, (first,))
         if at < len(items) and items[at].first == last + 1:
             last = items.pop(at).last
@@ -62,12 +64,20 @@ class _Ranges:
         left = [Gap(first, number - 1)] if first < number else []
         right = [Gap(number + 1, last)] if number < last else []
         items[at : at + 1] = left + right
+        self.total -= 1
         self._bound()
         return True
 
     def _bound(self) -> None:
         if len(self.items) > self._limit:
-            self.items[:2] = [Gap(self.items[0].first, self.items[1].last)]
+            lowest, next_one = self.items[:2]
+            self.total += next_one.first - lowest.last - 1
+            self.items[:2] = [Gap(lowest.first, next_one.last)]
+
+    def clear(self) -> None:
+        """Forget every range."""
+        self.items.clear()
+        self.total = 0
 
 
 def _first(gap: Gap) -> int:
@@ -124,6 +134,11 @@ class Sequencer:
         self._floor = trade_id
         return Verdict.LATE
 
+    @property
+    def missing(self) -> int:
+        """How many ids ``gaps`` hold."""
+        return self._missing.total
+
     def _advance(self, trade_id: int) -> Verdict:
         expected = self.last + 1
         self.last = trade_id
@@ -145,7 +160,7 @@ class Sequencer:
         if trade_id - self._stray_first + 1 >= RESET_RUN:
             self._floor, self.last = self._stray_first, trade_id
             self._stray_first = self._stray_last = _NO_STRAY
-            self.gaps.clear()
+            self._missing.clear()
 
 
 class CandleClock:

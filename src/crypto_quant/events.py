@@ -40,6 +40,14 @@ class LinkEnded(Event, frozen=True, kw_only=True):
     lived_s: float
 
 
+class LinkClosed(Event, frozen=True, kw_only=True):
+    """A WebSocket was closed because the recorder ends."""
+
+    message: ClassVar[str] = "Link closed"
+    link: int
+    lived_s: float
+
+
 class ReconnectScheduled(Event, frozen=True, kw_only=True):
     """The next attempt to connect is made after ``delay_s``."""
 
@@ -286,3 +294,12 @@ class PartitionCreated(Event, frozen=True, kw_only=True):
     level: ClassVar[str] = "debug"
     table: str
     partition: str
+
+
+class SetAsideLost(Event, frozen=True, kw_only=True):
+    """What is set aside from now on is counted but no longer kept: the directory is full or cannot be written."""
+
+    message: ClassVar[str] = "Set-aside files closed"
+    level: ClassVar[str] = "error"
+    directory: str
+    cause: str

@@ -36,10 +36,11 @@ def decode(payload: bytes) -> wire.Message:
     """
     try:
         message = _combined(payload).data
-    except msgspec.MsgspecError:
-        message = _other(payload)  # type: ignore[assignment]  # the slow way also knows replies
-    except RecursionError:
-        raise UndecodableFrame("nested too deeply") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        try:
+            message = _other(payload)  # type: ignore[assignment]  # the slow way also knows replies
+        except RecursionError:
+            raise UndecodableFrame("nested too deeply") from None
     if type(message) is wire.AggTrade:
         if not (is_decimal(message.p) and is_decimal(message.q)):
             raise UndecodableFrame(
@@ -68,8 +69,6 @@ def _other(payload: bytes) -> wire.Message:
         value = _generic(payload)
     except (msgspec.MsgspecError, UnicodeDecodeError) as problem:
         raise UndecodableFrame(f"not JSON: {problem}") from None
-    except RecursionError:
-        raise UndecodableFrame("nested too deeply") from None
     if not isinstance(value, dict):
         raise UndecodableFrame(f"not an object but {type(value).__name__}")
     if "stream" not in value and ("error" in value or "result" in value or ("id" in value and "code" in value)):
@@ -82,7 +81,7 @@ def _other(payload: bytes) -> wire.Message:
     if event in ("aggTrade", "kline", "serverShutdown"):
         try:
             return _combined(payload).data if combined else _bare(payload)
-        except msgspec.MsgspecError as problem:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as problem:
             raise UndecodableFrame(f"{event}: {problem}") from None
     if isinstance(event, str) and event in OTHER_EVENTS:
         return wire.Ignored(event)
@@ -102,8 +101,9 @@ def _reply(value: dict[str, Any]) -> wire.Reply:
         return wire.Reply(request_id, None)
     if not isinstance(error, dict):
         return wire.Reply(request_id, (0, _clip(error)))
-    code = error.get("code")
-    return wire.Reply(request_id, (code if isinstance(code, int) else 0, _clip(error.get("msg", ""))))
+    given = error.get("code")
+    code = given if isinstance(given, int) and not isinstance(given, bool) else 0
+    return wire.Reply(request_id, (code, _clip(error.get("msg", ""))))
 
 
 def _clip(value: object, limit: int = 80) -> str:

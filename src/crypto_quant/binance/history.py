@@ -11,20 +11,13 @@ from typing import Annotated, TypeVar
 
 import msgspec
 
-from crypto_quant.binance.pacing import WeightBudget
 from crypto_quant.binance.venues import VenueSpec
 from crypto_quant.errors import ConfigError, ExchangeUnavailable, RequestRefused, Throttled, UndecodableFrame
 from crypto_quant.market import NS_PER_MS, NS_PER_S, NS_PER_US, Candle, Timeframe, Venue, wire_symbol
+from crypto_quant.rows import MICROSECONDS_FROM, is_decimal
 from crypto_quant.seams import HttpAnswer
 
-__all__ = [
-    "ExchangeInfo", "Request", "WeightBudget", "closed_only", "exchange_info_request", "interpret", "klines_request",
-    "klines_requests", "parse_exchange_info", "parse_klines", "parse_server_time", "time_request", "used_weight",
-]  # fmt: skip
-
 _KLINES_LIMIT = 1000
-# A 13-digit time is in ms, a 16-digit one in us; until the year 5138 this tells them apart.
-_MICROSECONDS_FROM = 10**14
 _TIME_END_NS = 253_402_300_800 * NS_PER_S  # the year 10000, where calendars end
 
 # Without Retry-After: for a 429 the minute over which weight counts, for a 418 the shortest ban. The longest is 3 days.
@@ -37,9 +30,12 @@ _PASSING_CODES = frozenset({-1000, -1001, -1006, -1007, -1008, -1016})
 _TOO_MUCH_CODE = -1003
 _EXCERPT = 200
 
-# The same rule as the rows' own: what NUMERIC(n, 8) holds to the last digit, and nothing else.
-_PRICE = re.compile(r"[0-9]{1,12}(\.[0-9]{1,8})?")
-_VOLUME = re.compile(r"[0-9]{1,30}(\.[0-9]{1,8})?")
+# what msgspec raises for bytes that are not what was expected; the last for a nesting without end
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+# digits before the point: prices are stored as NUMERIC(20,8), volumes as NUMERIC(38,8)
+_PRICE_DIGITS = 12
+_VOLUME_DIGITS = 30
 
 _Int64 = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
@@ -198,7 +194,7 @@ def _is_number(text: str) -> bool:
 def _error_body(body: bytes) -> _ErrorBody | None:
     try:
         return msgspec.json.decode(body, type=_ErrorBody)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except _UNREADABLE:
         return None
 
 
@@ -289,15 +285,15 @@ def parse_klines(body: bytes, venue: Venue, symbol: str, timeframe: Timeframe) -
             symbol=symbol,
             timeframe=timeframe,
             open_ns=_time_ns(row.open_time, "klines"),
-            open=_exact(row.open, _PRICE),
-            high=_exact(row.high, _PRICE),
-            low=_exact(row.low, _PRICE),
-            close=_exact(row.close, _PRICE),
-            volume=_exact(row.volume, _VOLUME),
-            quote_volume=_exact(row.quote_volume, _VOLUME),
+            open=_exact(row.open, _PRICE_DIGITS),
+            high=_exact(row.high, _PRICE_DIGITS),
+            low=_exact(row.low, _PRICE_DIGITS),
+            close=_exact(row.close, _PRICE_DIGITS),
+            volume=_exact(row.volume, _VOLUME_DIGITS),
+            quote_volume=_exact(row.quote_volume, _VOLUME_DIGITS),
             trade_count=row.trades,
-            taker_buy_volume=_exact(row.taker_buy_volume, _VOLUME),
-            taker_buy_quote_volume=_exact(row.taker_buy_quote_volume, _VOLUME),
+            taker_buy_volume=_exact(row.taker_buy_volume, _VOLUME_DIGITS),
+            taker_buy_quote_volume=_exact(row.taker_buy_quote_volume, _VOLUME_DIGITS),
             first_trade_id=None,
             last_trade_id=None,
         )
@@ -313,18 +309,18 @@ def closed_only(candles: Iterable[Candle], exchange_now_ns: int) -> list[Candle]
 def _decode(decoder: "msgspec.json.Decoder[_Body]", body: bytes, what: str) -> _Body:
     try:
         return decoder.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as problem:
+    except _UNREADABLE as problem:
         raise UndecodableFrame(f"not a valid {what} answer", subject=str(problem)) from problem
 
 
 def _time_ns(time: int, what: str) -> int:
-    time_ns = time * (NS_PER_US if time > _MICROSECONDS_FROM else NS_PER_MS)
+    time_ns = time * (NS_PER_US if time >= MICROSECONDS_FROM else NS_PER_MS)
     if not 0 <= time_ns < _TIME_END_NS:
         raise UndecodableFrame(f"not a valid {what} answer", subject=f"time {str(time)[:30]}")
     return time_ns
 
 
-def _exact(text: str, pattern: re.Pattern[str]) -> str:
-    if pattern.fullmatch(text) is None:
+def _exact(text: str, integer_digits: int) -> str:
+    if not is_decimal(text, integer_digits):
         raise UndecodableFrame("not a valid klines answer", subject=f"number {text[:80]!r}")
     return text

@@ -43,9 +43,8 @@ def crypto_quant() -> None:
 def main() -> None:
     """Run the command line; turn our errors into one clear line and an exit code, never a traceback."""
     try:
-        crypto_quant.main(prog_name="crypto-quant", standalone_mode=False)
-    except click.exceptions.Exit as signal:
-        sys.exit(signal.exit_code)
+        # Outside its standalone mode click returns the code of an Exit instead of raising it.
+        code = crypto_quant.main(prog_name="crypto-quant", standalone_mode=False)
     except click.exceptions.Abort:
         sys.exit(130)
     except click.ClickException as problem:
@@ -56,3 +55,4 @@ def main() -> None:
         sys.exit(problem.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
+    sys.exit(code if isinstance(code, int) else 0)

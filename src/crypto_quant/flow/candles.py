@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from crypto_quant import events
 from crypto_quant.binance.history import closed_only
-from crypto_quant.errors import CryptoQuantError, Disposition
+from crypto_quant.errors import CryptoQuantError
 from crypto_quant.flow.intake import Intake
 from crypto_quant.flow.rest import ExchangeRest
 from crypto_quant.market import Timeframe, utc_text
@@ -37,7 +37,8 @@ class CandleKeeper:
         self._emit = emit
         self._tick_s = tick_s
         self._started = False
-        self._overdue_since: dict[Slots, float] = {}
+        # per candle clock: (when it was looked at, the newest open time that was overdue then), oldest first
+        self._looks: dict[tuple[str, Timeframe], list[tuple[float, int]]] = {}
         self._askings: dict[tuple[str, Timeframe, int], int] = {}
 
     async def run(self) -> None:
@@ -76,20 +77,30 @@ class CandleKeeper:
     def _ripe(self, exchange_ns: int) -> list[Slots]:
         """Return what has been overdue long enough; remember what has just become so."""
         now = asyncio.get_running_loop().time()
-        overdue: dict[Slots, float] = {}
-        for (symbol, timeframe), clock in self._intake.clocks.items():
-            for first_ns, last_ns in clock.due(exchange_ns):
-                slots = (symbol, timeframe, first_ns, last_ns)
-                overdue[slots] = self._overdue_since.get(slots, now)
-        self._overdue_since = overdue
-        return [slots for slots, since in overdue.items() if now - since >= _SETTLE_S]
+        ripe: list[Slots] = []
+        for key, clock in self._intake.clocks.items():
+            due = clock.due(exchange_ns)
+            if not due:
+                self._looks.pop(key, None)
+                continue
+            looks = self._looks.setdefault(key, [])
+            looks.append((now, due[-1][1]))
+            settled = [newest_ns for at, newest_ns in looks if now - at >= _SETTLE_S]
+            if not settled:
+                continue
+            # whatever is overdue now and not newer than what was overdue then has been so all the time: the range
+            # may have grown since, as it does each second on a silent stream of 1s candles
+            del looks[: len(settled) - 1]
+            until_ns = settled[-1]
+            ripe += [(*key, first_ns, min(last_ns, until_ns)) for first_ns, last_ns in due if first_ns <= until_ns]
+        return ripe
 
     async def _fetch(self, rest: ExchangeRest, slots: Slots, limit: asyncio.Semaphore) -> None:
         symbol, timeframe, first_ns, last_ns = slots
         async with limit:
             await self._fetch_pages(rest, symbol, timeframe, first_ns, last_ns)
         # whatever is still missing has to settle again before it is asked for again
-        self._overdue_since.pop(slots, None)
+        self._looks.pop((symbol, timeframe), None)
 
     async def _fetch_pages(
         self, rest: ExchangeRest, symbol: str, timeframe: Timeframe, first_ns: int, last_ns: int
@@ -109,8 +120,7 @@ class CandleKeeper:
             try:
                 candles = await rest.klines(symbol, timeframe, page_first, page_last)
             except CryptoQuantError as problem:
-                if problem.disposition is Disposition.STOP:
-                    raise
+                # whatever ails REST, the streams go on, and the candles stay owed
                 self._emit(
                     events.RestFailed(request=f"klines {symbol} {timeframe}", cause=str(problem), retry_in_s=_SETTLE_S)
                 )

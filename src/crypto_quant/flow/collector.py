@@ -116,11 +116,14 @@ class BinanceWSCollector:
         loop = asyncio.get_running_loop()
         drive = _Drive(Session(number, streams, self._spec), self)
         try:
-            drive.link = await self._connector.connect(self._url, drive)
+            link = await self._connect(drive)
         except Throttled as problem:
             return str(problem), 0.0, problem.retry_after_s
         except LinkLost as problem:
             return str(problem), 0.0, 0.0
+        if link is None:
+            return "closing", 0.0, 0.0
+        drive.link = link
         started = loop.time()
         self._drives.add(drive)
         self._stats.links += 1
@@ -135,16 +138,36 @@ class BinanceWSCollector:
             self._stats.links -= 1
             drive.link.abort()
         lived_s = loop.time() - started
-        self._emit(events.LinkEnded(link=number, code=drive.code, reason=drive.reason, lived_s=round(lived_s, 3)))
+        told_s = round(lived_s, 3)
+        if self._closing.is_set():
+            self._emit(events.LinkClosed(link=number, lived_s=told_s))
+        else:
+            self._emit(events.LinkEnded(link=number, code=drive.code, reason=drive.reason, lived_s=told_s))
         if drive.failure is not None:
             raise drive.failure
         return drive.reason or f"closed with code {drive.code}", lived_s, 0.0
+
+    async def _connect(self, drive: "_Drive") -> Link | None:
+        """Open a link; None when ``close()`` came first, which need not wait for an exchange that does not answer."""
+        connecting = asyncio.create_task(self._connector.connect(self._url, drive))
+        closing = asyncio.create_task(self._closing.wait())
+        try:
+            await asyncio.wait({connecting, closing}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            if connecting.done() and not connecting.cancelled() and connecting.exception() is None:
+                connecting.result().abort()
+            raise
+        finally:
+            closing.cancel()
+            connecting.cancel()
+            await asyncio.wait({connecting, closing})
+        return None if connecting.cancelled() else connecting.result()
 
     async def _drive(self, drive: "_Drive") -> None:
         """Do what the session says until the link has ended or must be replaced."""
         loop = asyncio.get_running_loop()
         session = drive.session
-        while not drive.ended.is_set():
+        while not drive.ended.is_set() and drive.failure is None:
             if drive.frames:
                 # told here, at most a second late, and not for each frame
                 session.on_data(_now_ns(loop))

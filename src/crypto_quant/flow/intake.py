@@ -13,16 +13,23 @@ from crypto_quant.continuity import CandleClock, Sequencer, Verdict
 from crypto_quant.errors import UndecodableFrame
 from crypto_quant.flow.stats import PipelineStats
 from crypto_quant.flow.writer import TimescaleWriter, candle_stored
-from crypto_quant.market import NS_PER_MS, NS_PER_US, Candle, Timeframe, Venue, wire_symbol
+from crypto_quant.market import NS_PER_MS, NS_PER_S, NS_PER_US, Candle, Timeframe, Venue, wire_symbol
 from crypto_quant.rows import MICROSECONDS_FROM, TimeText, candle_row, key_text, trade_row
 from crypto_quant.seams import Emit, Quarantine
 
 _TOLD_ONE_BY_ONE = 100
+# a step of the exchange's time that one frame alone is not believed
+_LEAP_NS = 3600 * NS_PER_S
 
 
 def time_ns(time: int) -> int:
     """Return an exchange time (ms or µs, told apart by size) in ns."""
     return time * (NS_PER_US if time >= MICROSECONDS_FROM else NS_PER_MS)
+
+
+def _is_void(trade: wire.AggTrade) -> bool:
+    """Tell an id that the exchange has neutralised: no price, no quantity, no trades."""
+    return trade.f == trade.l == -1 and not trade.p.strip("0.") and not trade.q.strip("0.")
 
 
 class _SymbolState:
@@ -57,6 +64,7 @@ class Intake:
         self.venue = venue
         self.clocks = clocks
         self.exchange_ns = 0
+        self._leap_to_ns = 0
         self._writer = writer
         self._stats = stats
         self._quarantine = quarantine
@@ -94,9 +102,12 @@ class Intake:
         if state is None:
             self._set_aside(payload, "a trade of a symbol that was not asked for")
             return
+        if (trade.f < 0 or trade.l < trade.f) and not _is_void(trade):
+            self._set_aside(payload, f"trade ids {trade.f} to {trade.l} are no range")
+            return
         event_ns = time_ns(trade.E)
         if event_ns > self.exchange_ns:
-            self.exchange_ns = event_ns
+            self._later(event_ns)
         stats = self._stats
         sequencer = state.sequencer
         trade_id = trade.a
@@ -105,14 +116,15 @@ class Intake:
         if trade_id == sequencer.last + 1:
             sequencer.last = trade_id
         else:
+            missing = sequencer.missing
             verdict = sequencer.observe(trade_id)
+            # a late id need not be one that was missing: it may lie below all seen, or begin a new count
+            stats.missing_trades += sequencer.missing - missing
             if verdict is Verdict.DUPLICATE:
                 stats.trades_duplicate += 1
                 return
             if verdict is Verdict.GAP:
                 self._gap(state, sequencer)
-            elif verdict is Verdict.LATE:
-                stats.missing_trades -= 1
         if trade.f < 0:
             # an id that the exchange has neutralised (p = q = 0, f = l = -1): seen, but no trade
             stats.trades_received -= 1
@@ -131,12 +143,23 @@ class Intake:
         )
         self._writer.add_trade_row(row, received_ns, event_ns)
 
+    def _later(self, event_ns: int) -> None:
+        """Move the exchange's time forward; far forward only when a second frame says the same.
+
+        One damaged time would otherwise make every candle from now to then overdue, and an open one look closed.
+        """
+        if self.exchange_ns and event_ns - self.exchange_ns > _LEAP_NS:
+            believed = abs(event_ns - self._leap_to_ns) <= _LEAP_NS
+            self._leap_to_ns = event_ns
+            if not believed:
+                return
+        self.exchange_ns = event_ns
+
     def _gap(self, state: _SymbolState, sequencer: Sequencer) -> None:
         gap = sequencer.newest_gap
         if gap is None:
             return
         self._stats.gaps += 1
-        self._stats.missing_trades += gap.last - gap.first + 1
         self._emit(events.GapFound(venue=self.venue.value, symbol=state.symbol, first=gap.first, last=gap.last))
 
     def _kline(self, message: wire.Kline, payload: bytes) -> None:
@@ -147,7 +170,7 @@ class Intake:
             return
         event_ns = time_ns(message.E)
         if event_ns > self.exchange_ns:
-            self.exchange_ns = event_ns
+            self._later(event_ns)
         if not body.x:
             return
         symbol, timeframe, clock = wanted

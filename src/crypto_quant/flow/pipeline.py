@@ -1,21 +1,24 @@
 """The whole recorder: collector, intake, writer, candle keeper and statistics, from the first frame to the drain."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from enum import StrEnum
 from typing import Any
 
 from crypto_quant import events
+from crypto_quant.errors import CryptoQuantError
 from crypto_quant.flow.candles import CandleKeeper
 from crypto_quant.flow.collector import BinanceWSCollector
 from crypto_quant.flow.stats import PipelineStats
 from crypto_quant.flow.writer import TimescaleWriter
 from crypto_quant.seams import Batch, Emit, Sink
 
-# Saves rows that could not be stored; returns the file and what to do with it.
-SaveLeftover = Callable[[Sequence[Batch]], tuple[str, str]]
+# Saves rows that could not be stored; returns what to tell: the files and what to do with them.
+SaveLeftover = Callable[[Sequence[Batch]], Sequence[events.RowsLeft]]
 
 _WATCH_S = 0.02
+# how long the database may take to close
+_CLOSE_S = 5.0
 
 
 class Ending(StrEnum):
@@ -60,6 +63,7 @@ class Pipeline:
         self._pending_limit = pending_limit
         self._stop = asyncio.Event()
         self._abort = asyncio.Event()
+        self._save_failure: CryptoQuantError | None = None
         self.final: dict[str, Any] = {}
 
     def stop(self) -> None:
@@ -95,11 +99,13 @@ class Pipeline:
             await self._until_stopped(watched, stopping, deadline)
         finally:
             self._stop.set()
-            ending = await self._drain(writing, collecting, others)
+            ending = await self._to_its_end(self._drain(writing, collecting, others))
             await _end(stopping)
         for task in (writing, collecting, *others):
             if task.done() and not task.cancelled() and (failure := task.exception()) is not None:
-                raise failure
+                raise _innermost(failure)
+        if self._save_failure is not None:
+            raise self._save_failure
         return ending
 
     async def _until_stopped(
@@ -112,6 +118,21 @@ class Pipeline:
             done, watched = await asyncio.wait(watched, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
             if not done or any(task.cancelled() or task.exception() is not None for task in done):
                 return
+
+    async def _to_its_end(self, drain: Coroutine[Any, Any, Ending]) -> Ending:
+        """Drain to the end even when cancelled meanwhile, which only hurries it: rows must be stored or saved."""
+        draining = asyncio.create_task(drain, name="drain")
+        cancelled: asyncio.CancelledError | None = None
+        while not draining.done():
+            try:
+                await asyncio.wait({draining})
+            except asyncio.CancelledError as again:
+                cancelled = again
+                self.abort()
+        ending = draining.result()
+        if cancelled is not None:
+            raise cancelled
+        return ending
 
     async def _drain(
         self, writing: asyncio.Task[None], collecting: asyncio.Task[None], others: list[asyncio.Task[None]]
@@ -128,11 +149,10 @@ class Pipeline:
         await _end(writing)
         left = self._writer.unstored()
         if left:
-            file, hint = self._save_leftover(left)
-            self._emit(events.RowsLeft(rows=sum(len(batch.rows) for batch in left), file=file, hint=hint))
+            self._save(left)
         self.stats.pool = self._sink.pool_use()
         try:
-            async with asyncio.timeout(5.0):
+            async with asyncio.timeout(_CLOSE_S):
                 await self._sink.close()
         except TimeoutError:
             self._tell("the database did not close in time")
@@ -141,6 +161,17 @@ class Pipeline:
         self.final = self.stats.report(self._now_ns(), final=True)
         self._emit(self.final)
         return Ending.LEFT if left else Ending.DRAINED
+
+    def _save(self, left: Sequence[Batch]) -> None:
+        try:
+            for told in self._save_leftover(left):
+                self._emit(told)
+        except OSError as problem:
+            # the same full disk may have stopped the database: end in order all the same, then say it
+            rows = sum(len(batch.rows) for batch in left)
+            hint = f"They could not be saved either ({problem})"
+            self._save_failure = CryptoQuantError("rows are lost", subject=f"{rows}, not stored", hint=hint)
+            self._emit(events.RowsLeft(rows=rows, file="", hint=hint))
 
     async def _flush(self, writing: asyncio.Task[None]) -> None:
         """Wait until everything is stored, the deadline is over, ``abort()`` is called or the writer is dead."""
@@ -183,6 +214,13 @@ class Pipeline:
     @staticmethod
     def _now_ns() -> int:
         return int(asyncio.get_running_loop().time() * 1e9)
+
+
+def _innermost(failure: BaseException) -> BaseException:
+    """Return the one error that a group of tasks has ended with, so that the caller can tell its kind."""
+    while isinstance(failure, BaseExceptionGroup) and len(failure.exceptions) == 1:
+        failure = failure.exceptions[0]
+    return failure
 
 
 async def _end(task: asyncio.Task[Any], within_s: float = 0.0) -> None:

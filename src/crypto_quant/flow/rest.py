@@ -74,13 +74,16 @@ class ExchangeRest:
                 return await ask()
             except RetryableError as problem:
                 # a throttled budget makes the next request wait by itself
-                wait_s = 0.0 if isinstance(problem, Throttled) else self._rng.uniform(delay_s / 2, delay_s)
+                if isinstance(problem, Throttled):
+                    pause_s, wait_s = 0.0, problem.retry_after_s
+                else:
+                    pause_s = wait_s = self._rng.uniform(delay_s / 2, delay_s)
                 last = attempt == tries
                 self._emit(
                     events.RestFailed(request=what, cause=str(problem), retry_in_s=None if last else round(wait_s, 3))
                 )
                 if last:
                     raise
-                await asyncio.sleep(wait_s)
+                await asyncio.sleep(pause_s)
                 delay_s = min(delay_s * 2, _LAST_RETRY_S)
         raise ExchangeUnavailable("never asked", subject=what)

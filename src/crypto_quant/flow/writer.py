@@ -26,13 +26,21 @@ class _Lane:
         self.table = table
         self.batcher = batcher
         self.wake = asyncio.Event()
+        # taken from the batcher and not yet known to be stored, with their marks
         self.in_flight: list[bytes] = []
-        self.flushing = False
-        self.idle = asyncio.Event()
-        self.idle.set()
+        self.marks: list[Any] = []
+        self.done = 0  # rows stored or set aside so far
+        self.progress = asyncio.Event()
+        self.flushes = 0  # how many wait for this lane to be flushed
 
     def __len__(self) -> int:
         return len(self.batcher) + len(self.in_flight)
+
+    def finished(self, count: int) -> None:
+        """The oldest ``count`` rows in flight are stored or set aside."""
+        self.in_flight, self.marks = self.in_flight[count:], self.marks[count:]
+        self.done += count
+        self.progress.set()
 
 
 class TimescaleWriter:
@@ -112,17 +120,18 @@ class TimescaleWriter:
 
     async def flush(self) -> None:
         """Return once everything queued so far is committed or set aside; ``run`` must be running."""
+        goals = [(lane, lane.done + len(lane)) for lane in self._lanes]
         for lane in self._lanes:
-            lane.flushing = True
+            lane.flushes += 1
             lane.wake.set()
         try:
-            for lane in self._lanes:
-                while len(lane):
-                    lane.idle.clear()
-                    await lane.idle.wait()
+            for lane, goal in goals:
+                while lane.done < goal:
+                    lane.progress.clear()
+                    await lane.progress.wait()
         finally:
             for lane in self._lanes:
-                lane.flushing = False
+                lane.flushes -= 1
 
     def unstored(self) -> list[Batch]:
         """Return what has not been confirmed as stored, oldest first. Call it when ``run`` has ended.
@@ -131,27 +140,26 @@ class TimescaleWriter:
         """
         left = []
         for lane in self._lanes:
-            rows = list(lane.in_flight)
             while len(lane.batcher):
-                rows += lane.batcher.take(0)[0]
-            if rows:
-                left.append(Batch(lane.table, rows))
+                rows, marks = lane.batcher.take(0)
+                lane.in_flight += rows
+                lane.marks += marks
+            if lane.in_flight:
+                left.append(Batch(lane.table, list(lane.in_flight)))
         return left
 
     async def _work(self, lane: _Lane) -> None:
         while True:
-            await self._due(lane)
-            lane.in_flight, marks = lane.batcher.take(self._clock.now_ns())
-            await self._store(lane, lane.in_flight, marks)
-            lane.in_flight = []
-            if not len(lane.batcher):
-                lane.idle.set()
+            if not lane.in_flight:  # else a run was cancelled before, and what it held goes first
+                await self._due(lane)
+                lane.in_flight, lane.marks = lane.batcher.take(self._clock.now_ns())
+            await self._store(lane, lane.in_flight, lane.marks)
 
     async def _due(self, lane: _Lane) -> None:
         """Wait until the lane's batch is full, old enough, or wanted."""
         while True:
             due_ns = lane.batcher.due_ns()
-            if due_ns is not None and lane.flushing:
+            if due_ns is not None and lane.flushes:
                 return
             wait_s = None if due_ns is None else max(0.0, (due_ns - self._clock.now_ns()) / 1e9)
             if wait_s == 0.0:
@@ -171,15 +179,17 @@ class TimescaleWriter:
         batch = Batch(lane.table, rows)
         started = asyncio.get_running_loop().time()
         try:
-            receipt = await self._insist(batch)
+            receipt, insisted = await self._insist(batch)
         except StoreRejected as refusal:
             if len(rows) == 1:
                 self._set_aside(lane.table, rows[0], refusal)
+                lane.finished(1)
                 return
             middle = len(rows) // 2
             await self._store(lane, rows[:middle], marks[:middle])
             await self._store(lane, rows[middle:], marks[middle:])
             return
+        lane.finished(len(rows))
         took_ms = round((asyncio.get_running_loop().time() - started) * 1e3, 2)
         stats = self._stats
         stats.batches_written += 1
@@ -191,7 +201,8 @@ class TimescaleWriter:
         else:
             stats.candles_written += receipt.written
             stats.candles_duplicate += receipt.duplicates
-            if receipt.written:
+            # after a failure whose commit may have gone through, a duplicate can be our own first try
+            if receipt.written or insisted:
                 for stored in marks:
                     self._emit(stored)
         self._emit(
@@ -200,8 +211,9 @@ class TimescaleWriter:
             )
         )
 
-    async def _insist(self, batch: Batch) -> Receipt:
-        """Try until the store takes the batch or refuses a row of it."""
+    async def _insist(self, batch: Batch) -> tuple[Receipt, bool]:
+        """Try until the store takes the batch or refuses a row of it; tell whether it took more than one try."""
+        insisted = False
         delay_s = _FIRST_RETRY_S
         while True:
             try:
@@ -209,6 +221,7 @@ class TimescaleWriter:
             except (StoreUnavailable, StoreDenied) as problem:
                 # a right or a password that was taken away may come back; the rows must outlive that
                 now = asyncio.get_running_loop().time()
+                insisted = True
                 self._stats.store_failures += 1
                 if self._lost_since is None:
                     self._lost_since = now
@@ -225,7 +238,7 @@ class TimescaleWriter:
                     away_s = asyncio.get_running_loop().time() - self._lost_since
                     self._lost_since = None
                     self._emit(events.StoreBack(away_s=round(away_s, 3)))
-                return receipt
+                return receipt, insisted
 
     def _set_aside(self, table: Table, row: bytes, refusal: StoreRejected) -> None:
         self._quarantine.keep("row", row, f"{table.value}: {refusal}")

@@ -28,8 +28,9 @@ class PicowsConnector:
         """Return the open link. Raises LinkLost, or Throttled when the handshake answers 429 or 418."""
         try:
             async with asyncio.timeout(self._handshake_timeout_s * 2):
+                listener = _Listener(handler)
                 transport, _ = await picows.ws_connect(
-                    lambda: _Listener(handler),
+                    lambda: listener,
                     url,
                     ssl_context=self._ssl_context,
                     websocket_handshake_timeout=self._handshake_timeout_s,
@@ -56,6 +57,10 @@ class PicowsConnector:
         except (OSError, picows.WSError) as problem:
             # OSError covers refused connections, unknown hosts and TLS failures
             raise LinkLost(f"cannot connect ({problem})", subject=url) from problem
+        if not listener.connected:
+            # picows 2.3 takes a connection that ends before the handshake's answer for an open one
+            transport.disconnect(graceful=False)
+            raise LinkLost("the server hung up during the handshake", subject=url)
         return _PicowsLink(transport)
 
 
@@ -78,13 +83,16 @@ class _PicowsLink:
             self._transport.send_close(picows.WSCloseCode(code), b"")
 
     def abort(self) -> None:
-        self._transport.disconnect(graceful=False)
+        if not self._transport.is_disconnected:
+            self._transport.disconnect(graceful=False)
 
     def pause_reading(self) -> None:
-        self._transport.underlying_transport.pause_reading()
+        if not self._transport.is_disconnected:
+            self._transport.underlying_transport.pause_reading()
 
     def resume_reading(self) -> None:
-        self._transport.underlying_transport.resume_reading()
+        if not self._transport.is_disconnected:
+            self._transport.underlying_transport.resume_reading()
 
 
 class _Listener(picows.WSListener):
@@ -94,21 +102,25 @@ class _Listener(picows.WSListener):
         super().__init__()
         self._handler = handler
         self._on_text = handler.on_text
-        self._parts: list[bytes] = []
+        self._parts = bytearray()
+        self.connected = False
         self._code = _NO_GOODBYE
         self._reason = ""
+
+    def on_ws_connected(self, transport: picows.WSTransport) -> None:
+        self.connected = True
 
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
         kind = frame.msg_type
         if kind == picows.WSMsgType.TEXT and frame.fin:
             self._on_text(frame.get_payload_as_bytes())
         elif kind in (picows.WSMsgType.TEXT, picows.WSMsgType.CONTINUATION):
-            self._parts.append(frame.get_payload_as_bytes())
-            if sum(map(len, self._parts)) > _MAX_FRAME:
+            self._parts += frame.get_payload_as_bytes()
+            if len(self._parts) > _MAX_FRAME:
                 self._reason = "message too large"
                 transport.disconnect(graceful=False)
             elif frame.fin:
-                whole = b"".join(self._parts)
+                whole = bytes(self._parts)
                 self._parts.clear()
                 self._on_text(whole)
         elif kind == picows.WSMsgType.PING:

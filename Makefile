@@ -1,0 +1,41 @@
+# Everything here sets itself up: a virtual environment in .venv, made by uv from the lock.
+PYTHON ?= python3
+export PYTHON
+UV := scripts/uv
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format bench clean
+
+help: ## Show these targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1|/' | awk -F'|' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+
+demo: ## Record a simulated market into a local database for half a minute; offline, nothing to install
+	@[ -d .venv ] || echo "setting up .venv, once" >&2
+	@$(UV) sync --quiet --locked --no-dev --inexact
+	@.venv/bin/crypto-quant demo $(ARGS)
+
+test: ## Run all tests, on real databases; make test ARGS="-k embedded" runs some
+	@$(UV) sync --quiet --locked
+	@scripts/test $(ARGS)
+
+lint: ## Check format, lint and types
+	@$(UV) sync --quiet --locked
+	.venv/bin/ruff format --check . scripts/test-databases
+	.venv/bin/ruff check . scripts/test-databases
+	.venv/bin/mypy
+
+format: ## Put the format right
+	@$(UV) sync --quiet --locked
+	.venv/bin/ruff format . scripts/test-databases
+	.venv/bin/ruff check --fix . scripts/test-databases
+
+bench: ## Measure wire to committed rows against a bare COPY of the same rows
+	@$(UV) sync --quiet --locked
+	@.venv/bin/python benchmarks/run.py $(ARGS)
+
+clean: ## Stop the test databases; remove .venv and everything made by tools
+	@scripts/test-databases stop
+	rm -rf .venv .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov dist \
+		scripts/community-database/node_modules
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,117 @@
+"""``crypto-quant db``: the database behind the recorder, above all the local one that needs no installation."""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from crypto_quant.config import Settings, load
+from crypto_quant.store.embedded import EmbeddedDatabase, find_psql
+
+if TYPE_CHECKING:
+    from crypto_quant.store.migrate import SchemaState
+
+_database_url = click.option(
+    "--database-url",
+    metavar="URL",
+    help="A PostgreSQL or TimescaleDB of your own.  [default: the local database]",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def db() -> None:
+    """Start, stop, find and look into the database.
+
+    Without --database-url all of this means the local database: a PostgreSQL that is started when it is needed and
+    keeps its files in your data directory ($CRYPTO_QUANT_DATA_DIR).
+    """
+
+
+@db.command()
+def start() -> None:
+    """Start the local database, or join the running one, and print its URL."""
+    click.echo(_local().start())
+
+
+@db.command()
+def stop() -> None:
+    """Stop the local database; what is stored stays."""
+    stopped = _local().stop()
+    click.echo("stopped" if stopped else "was not running", err=True)
+
+
+@db.command()
+@_database_url
+def url(database_url: str | None) -> None:
+    """Print the URL alone, for psql "$(crypto-quant db url)"; nothing is started."""
+    click.echo(_settings(database_url).database_url or _local().url())
+
+
+@db.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def status(as_json: bool) -> None:
+    """Say whether the local database runs, where it is and what it is; exit code 1 when it does not run."""
+    found = _local().status()
+    if as_json:
+        click.echo(msgspec.json.encode(found))
+    else:
+        click.echo(f"state      {f'running, pid {found.pid}' if found.running else 'not running'}")
+        click.echo(f"directory  {found.directory}")
+        if found.version is not None:
+            extension = " with TimescaleDB" if found.timescaledb else ""
+            click.echo(f"server     PostgreSQL {found.version}{extension}, {found.programs}")
+        if found.url is not None:
+            click.echo(f"url        {found.url}")
+    if not found.running:
+        raise click.exceptions.Exit(1)
+
+
+@db.command(context_settings={"ignore_unknown_options": True})
+@_database_url
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def psql(database_url: str | None, arguments: tuple[str, ...]) -> None:
+    """Open psql on the database; what follows -- is given to psql.
+
+    Example: crypto-quant db psql -- -c 'SELECT count(*) FROM trades'
+    """
+    given = _settings(database_url).database_url
+    if given is None:
+        database = _local()
+        database.start()
+        command = database.psql_command()
+    else:
+        command = [find_psql(), given]
+    os.execv(command[0], [*command, *arguments])  # noqa: S606 - psql itself, no shell
+
+
+@db.command()
+@_database_url
+def migrate(database_url: str | None) -> None:
+    """Bring the schema up to date; doing it twice changes nothing. (record does it by itself.)"""
+    state = asyncio.run(_migrate(_settings(database_url).database_url or _local().start()))
+    done = f"applied {', '.join(str(each) for each in state.applied)}" if state.applied else "nothing to do"
+    click.echo(f"schema version {state.version} on {state.tier}: {done}")
+
+
+async def _migrate(url: str) -> "SchemaState":
+    # asyncpg is only needed here
+    from crypto_quant.store.migrate import migrate as migrate_schema  # noqa: PLC0415
+    from crypto_quant.store.timescale import connect  # noqa: PLC0415
+
+    connection = await connect(url)
+    try:
+        return await migrate_schema(connection)
+    finally:
+        await connection.close()
+
+
+def _settings(database_url: str | None = None) -> Settings:
+    return load({"database_url": database_url}, os.environ)
+
+
+def _local() -> EmbeddedDatabase:
+    chosen = _settings().data_dir
+    return EmbeddedDatabase(Path(chosen) if chosen else None)

@@ -1,0 +1,99 @@
+"""What PostgreSQL and asyncpg raise, translated into our errors by SQLSTATE.
+
+The rule: what may pass is ``StoreUnavailable`` (the rows are kept and tried again), what lies in a row is
+``StoreRejected``, what a person must grant is ``StoreDenied``. Whatever is not known is taken to pass, because
+that never costs a row. Codes: PostgreSQL manual, appendix A (read for version 18).
+"""
+
+import asyncpg
+
+from crypto_quant.errors import ConfigError, CryptoQuantError, StoreDenied, StoreRejected, StoreUnavailable
+
+# All that a call into the driver may raise. InternalClientError: asyncpg met a connection in a state that it did not
+# expect, as when the server ends a session in the very moment of its use.
+DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+
+# SQLSTATE, or its first two letters -> what a person does about it
+_RETRY_HINTS = {
+    "08": "The connection broke; it is opened again",
+    "25006": "The database is read-only (a standby, or default_transaction_read_only); point at the primary",
+    "40": "Two transactions collided; the batch is tried again",
+    "42P01": "A table is missing: run `crypto-quant db migrate`",
+    "42703": "A column is missing: run `crypto-quant db migrate`",
+    "53100": "The server's disk is full: free some space, nothing is lost meanwhile",
+    "53200": "The server is out of memory",
+    "53300": "The server has no connection left: raise max_connections or close other clients",
+    "55P03": "Another session holds a lock",
+    "57014": "The statement was cancelled, or took longer than statement_timeout",
+    "57P": "The server is starting, stopping or recovering",
+}
+_REJECT = ("22", "23", "44", "54", "P0001")
+_DENY_HINTS = {
+    "28": "Check user and password of the database URL, and pg_hba.conf of the server",
+    "3D000": "Create the database (`createdb NAME`) or correct the name at the end of the database URL",
+    "3F000": "No schema to work in: GRANT USAGE, CREATE ON SCHEMA public TO this user, or set its search_path",
+    "42501": "",
+}
+
+
+def translate(error: BaseException, *, operation: str, subject: str, connecting: bool = False) -> CryptoQuantError:
+    """Return our error for a driver's; raise it ``from error``.
+
+    ``subject`` names the database or the table, never with a password. ``connecting`` is true until a connection
+    is open: then a setting that the server does not know is the fault of the URL.
+    """
+    if isinstance(error, CryptoQuantError):
+        return error
+    if isinstance(error, TimeoutError):
+        return StoreUnavailable(f"{operation} took too long", subject=subject, hint="The database does not answer")
+    if isinstance(error, asyncpg.PostgresError):
+        return _of_server(error, operation, subject, connecting=connecting)
+    if isinstance(error, OSError):
+        return StoreUnavailable(
+            f"{operation} failed", subject=subject, hint=f"{_text(error)}. Is the database running, and reachable?"
+        )
+    if isinstance(error, (asyncpg.exceptions.ClientConfigurationError, ValueError)) and connecting:
+        return ConfigError("the database URL cannot be used", subject=subject, hint=_text(error))
+    # asyncpg's own complaints (a connection that closed under a call, a pool that is closing)
+    return StoreUnavailable(f"{operation} failed", subject=subject, hint=_text(error))
+
+
+def _of_server(error: asyncpg.PostgresError, operation: str, subject: str, *, connecting: bool) -> CryptoQuantError:
+    state = error.sqlstate or ""
+    said = _text(error)
+    for prefix, hint in _DENY_HINTS.items():
+        if state.startswith(prefix):
+            return StoreDenied(f"{operation} was denied: {said}", subject=subject, hint=hint or _grant_hint(said))
+    if connecting and state in ("42704", "22023", "55P02", "08P01"):
+        return ConfigError(
+            f"the server refuses a setting of the database URL: {said}",
+            subject=subject,
+            hint="Check what follows the '?' of the URL",
+        )
+    if state.startswith(_REJECT) and not connecting:
+        where = getattr(error, "context", None)
+        return StoreRejected(said, subject=f"{subject}: {where}" if where else subject)
+    hints = [hint for prefix, hint in _RETRY_HINTS.items() if state.startswith(prefix)]
+    return StoreUnavailable(f"{operation} failed: {said}", subject=subject, hint=hints[0] if hints else "")
+
+
+def _text(error: BaseException) -> str:
+    """Return an error's message as one line; its class when it has none."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _grant_hint(said: str) -> str:
+    """Return the GRANT that a refused right asks for, as far as the server's (English) words tell."""
+    # the words are only used to help: in another language the general advice is given
+    grants = (
+        ("for schema", "GRANT USAGE, CREATE ON SCHEMA public TO the user of the URL"),
+        ("temporary tables", "GRANT TEMPORARY ON DATABASE the_database TO the user of the URL"),
+        ("for database", "GRANT CREATE, TEMPORARY ON DATABASE the_database TO the user of the URL"),
+        ("for table", "GRANT SELECT, INSERT ON trades, candles, crypto_quant_schema TO the user of the URL"),
+    )
+    for words, grant in grants:
+        if words in said:
+            return grant
+    return "GRANT the missing right to the user of the URL, or connect as the owner of the tables"

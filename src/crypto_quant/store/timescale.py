@@ -1,0 +1,285 @@
+"""The sink: batches of COPY text into PostgreSQL or TimescaleDB, each row once.
+
+A batch goes straight into its table by COPY, one statement and one transaction. Only when that hits rows which are
+there already does it go through a temporary table and ``INSERT … ON CONFLICT DO NOTHING``; and as long as batches
+keep bringing such rows (a replay, a second recorder) the next ones take that way at once.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from crypto_quant import events
+from crypto_quant.errors import CryptoQuantError, StoreDenied, StoreRejected, StoreUnavailable
+from crypto_quant.seams import COLUMNS, Batch, Emit, PoolUse, Receipt, Table
+from crypto_quant.store import faults, partitions
+from crypto_quant.store.migrate import SchemaState, check
+from crypto_quant.store.migrate import migrate as migrate_schema
+from crypto_quant.store.partitions import Partition
+from crypto_quant.store.tier import Tier
+from crypto_quant.store.url import checked_url, redact
+
+POOL_SIZE = 4
+COMMAND_TIMEOUT_S = 60.0
+CONNECT_TIMEOUT_S = 10.0
+CLOSE_TIMEOUT_S = 5.0
+# how often one write is tried again within itself after a deadlock, or for a partition that was not there
+_ATTEMPTS = 4
+
+
+def _quoted(columns: tuple[str, ...]) -> str:
+    return ", ".join(f'"{column}"' for column in columns)
+
+
+def _staging(table: Table, key: str) -> tuple[str, str]:
+    """Return the two statements around the COPY of the staged way. Its rows are inserted in the key's order, so
+    that two recorders which store the same rows wait for each other instead of deadlocking."""
+    # every name in them is a constant of ours
+    columns = _quoted(COLUMNS[table])
+    create = f"CREATE TEMPORARY TABLE crypto_quant_stage ON COMMIT DROP AS SELECT {columns} FROM {table} WITH NO DATA"  # noqa: S608
+    select = f"SELECT {columns} FROM pg_temp.crypto_quant_stage ORDER BY {key}"  # noqa: S608
+    return create, f"INSERT INTO {table} ({columns}) {select} ON CONFLICT DO NOTHING"
+
+
+_STAGED: Mapping[Table, tuple[str, str]] = {
+    Table.TRADES: _staging(Table.TRADES, '"time", symbol, trade_id, venue'),
+    Table.CANDLES: _staging(Table.CANDLES, 'venue, symbol, timeframe, "time"'),
+}
+
+
+async def connect(url: str, *, command_timeout_s: float = COMMAND_TIMEOUT_S) -> asyncpg.Connection:
+    """Return one open connection, set up as the pool's are. Raises ConfigError, StoreDenied, StoreUnavailable."""
+    url = checked_url(url)
+    try:
+        return await asyncpg.connect(url, **_options(command_timeout_s))
+    except (ValueError, *faults.DRIVER_ERRORS) as error:
+        raise faults.translate(error, operation="connecting", subject=redact(url), connecting=True) from error
+
+
+def _options(command_timeout_s: float) -> dict[str, object]:
+    """Return what every connection is opened with.
+
+    No named prepared statements and no session state: so a pgbouncer in transaction mode may stand in between.
+    """
+    return {
+        "timeout": CONNECT_TIMEOUT_S,
+        "command_timeout": command_timeout_s,
+        "statement_cache_size": 0,
+        "server_settings": {"application_name": "crypto-quant", "timezone": "UTC"},
+    }
+
+
+async def open_sink(
+    url: str,
+    *,
+    pool_size: int = POOL_SIZE,
+    migrate: bool = True,
+    command_timeout_s: float = COMMAND_TIMEOUT_S,
+    emit: Emit | None = None,
+) -> "TimescaleSink":
+    """Return a sink on the database at ``url``, its schema current.
+
+    ``migrate`` false only checks the schema. Emits StoreReady. Raises ConfigError (the URL), StoreUnavailable
+    (the database is down), StoreDenied (password, database, right), SchemaMismatch.
+    """
+    url = checked_url(url)
+    emit = emit or (lambda _event: None)
+    connection = await connect(url, command_timeout_s=command_timeout_s)
+    try:
+        state = await (migrate_schema(connection) if migrate else check(connection))
+    except CryptoQuantError as error:
+        error.subject = error.subject or redact(url)
+        raise
+    finally:
+        connection.terminate()
+    try:
+        pool = await asyncpg.create_pool(
+            url, min_size=1, max_size=pool_size, reset=_keep_session, **_options(command_timeout_s)
+        )
+    except (ValueError, *faults.DRIVER_ERRORS) as error:
+        raise faults.translate(error, operation="connecting", subject=redact(url), connecting=True) from error
+    sink = TimescaleSink(pool, state, database=redact(url), acquire_timeout_s=command_timeout_s, emit=emit)
+    try:
+        await sink.prepare(time.time_ns())
+    except BaseException:
+        await sink.close()
+        raise
+    emit(events.StoreReady(database=redact(url), tier=state.tier, schema_version=state.version))
+    return sink
+
+
+async def _keep_session(_connection: object) -> None:
+    """Spare the round trip that asyncpg would spend on RESET ALL: no write leaves anything in its session."""
+
+
+class TimescaleSink:
+    """A ``seams.Sink`` on a pool of connections; made by ``open_sink``."""
+
+    def __init__(
+        self, pool: asyncpg.Pool, state: SchemaState, *, database: str, acquire_timeout_s: float, emit: Emit
+    ) -> None:
+        self.tier: Tier = state.tier
+        self.schema_version: int = state.version
+        self.database = database
+        self._pool = pool
+        self._emit = emit
+        self._acquire_timeout_s = acquire_timeout_s
+        self._closed = False
+        # tables whose last batch brought rows that were there already
+        self._repeating: set[Table] = set()
+        self._partitions: set[Partition] = set()
+
+    async def prepare(self, moment_ns: int) -> None:
+        """Make the partitions that recording at ``moment_ns`` (since the epoch) and the days after it need."""
+        if self.tier is not Tier.POSTGRESQL:
+            return
+        async with self._connection("preparing partitions", self.database) as connection:
+            await self._ensure(connection, partitions.partitions_around(moment_ns))
+
+    async def write(self, batch: Batch) -> Receipt:
+        """Store the batch once; repeating it changes nothing.
+
+        One transaction: all of it or nothing. Cancelling is safe: either it is stored whole or not at all, and
+        the connection is usable again or replaced.
+        Raises StoreUnavailable (try again), StoreRejected (a row is refused: bisect), StoreDenied.
+        """
+        if not batch.rows:
+            return Receipt(written=0, duplicates=0)
+        # a memoryview, because asyncpg takes bytes for the name of a file
+        data = memoryview(b"".join(batch.rows))
+        async with self._connection("writing", batch.table) as connection:
+            await self._ensure_next(connection, batch)
+            for attempt in range(1, _ATTEMPTS + 1):
+                try:
+                    return await self._store(connection, batch, data)
+                except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError):
+                    if attempt == _ATTEMPTS:
+                        raise
+                    self._repeating.add(batch.table)
+                except asyncpg.CheckViolationError as error:
+                    # without the name of a constraint it says that a row fits no partition
+                    if error.constraint_name or self.tier is not Tier.POSTGRESQL or attempt > 1:
+                        raise
+                    needed = partitions.partitions_of(batch.table, batch.rows)
+                    # a partition that was known may have been dropped since (retention by hand)
+                    self._partitions.difference_update(needed)
+                    await self._ensure(connection, needed)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    async def _store(self, connection: PoolConnectionProxy, batch: Batch, data: memoryview) -> Receipt:
+        if batch.table not in self._repeating:
+            try:
+                status = await _copy(connection, batch.table, batch.table, data)
+            except asyncpg.UniqueViolationError:
+                pass
+            else:
+                if _count(status) == len(batch.rows):
+                    return Receipt(written=len(batch.rows), duplicates=0)
+                # a row was not one line (COPY ends at a line "\."): the staged way finds it out within a
+                # transaction, and what has been stored counts as there already
+        receipt = await self._store_staged(connection, batch, data)
+        if receipt.duplicates:
+            self._repeating.add(batch.table)
+        else:
+            self._repeating.discard(batch.table)
+        return receipt
+
+    async def _store_staged(self, connection: PoolConnectionProxy, batch: Batch, data: memoryview) -> Receipt:
+        create, insert = _STAGED[batch.table]
+        async with connection.transaction():
+            await connection.execute(create)
+            status = await _copy(connection, batch.table, "crypto_quant_stage", data)
+            if _count(status) != len(batch.rows):
+                raise StoreRejected(
+                    f"{len(batch.rows)} rows were given and the database read {_count(status)}",
+                    subject=batch.table,
+                    hint="A row is not exactly one line",
+                )
+            written = _count(await connection.execute(insert))
+        return Receipt(written=written, duplicates=len(batch.rows) - written)
+
+    async def _ensure_next(self, connection: PoolConnectionProxy, batch: Batch) -> None:
+        """Make the partition of the batch's last row, and the following one, ahead of the need for it.
+
+        Rows come in the order of time, so the last is the one that reaches a new day; should another row lack its
+        partition, the database says so and it is made then.
+        """
+        if self.tier is not Tier.POSTGRESQL:
+            return
+        for partition in partitions.partitions_of(batch.table, batch.rows[-1:]):
+            if partition not in self._partitions:
+                await self._ensure(connection, [partition, partition.following()])
+
+    async def _ensure(self, connection: PoolConnectionProxy, wanted: list[Partition]) -> None:
+        for partition in wanted:
+            if partition not in self._partitions:
+                try:
+                    new = await partitions.create_partition(connection, partition)
+                except asyncpg.InsufficientPrivilegeError as error:
+                    raise StoreDenied(
+                        f"making a partition was denied: {error}",
+                        subject=partition.name,
+                        hint="Partitions are made by the owner of the tables: connect as that user",
+                    ) from error
+                if new:
+                    self._emit(events.PartitionCreated(table=partition.table, partition=partition.name))
+                self._partitions.add(partition)
+
+    @asynccontextmanager
+    async def _connection(self, operation: str, subject: str) -> AsyncIterator[PoolConnectionProxy]:
+        """Lend a connection; translate what the driver raises while it is lent."""
+        if self._closed:
+            raise StoreUnavailable(f"{operation} after the store was closed", subject=subject)
+        try:
+            connection = await self._pool.acquire(timeout=self._acquire_timeout_s)
+        except (ValueError, *faults.DRIVER_ERRORS) as error:
+            raise faults.translate(error, operation="getting a connection", subject=self.database) from error
+        try:
+            yield connection
+        except faults.DRIVER_ERRORS as error:
+            if isinstance(error, asyncpg.InternalClientError):
+                connection.terminate()
+            raise faults.translate(error, operation=operation, subject=subject) from error
+        finally:
+            await self._give_back(connection)
+
+    async def _give_back(self, connection: PoolConnectionProxy) -> None:
+        """Return a connection to the pool, which replaces it if it broke; never hides the error of its user."""
+        # on an error the pool has thrown it away already; what was written is committed, or the statement told
+        with suppress(*faults.DRIVER_ERRORS):
+            await self._pool.release(connection, timeout=CLOSE_TIMEOUT_S)
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[PoolConnectionProxy]:
+        """Lend a connection of the pool for ``queries``; its errors are translated."""
+        async with self._connection("reading", self.database) as connection:
+            yield connection
+
+    def pool_use(self) -> PoolUse:
+        """Return how many connections there are and how many are at work."""
+        size = self._pool.get_size()
+        return PoolUse(limit=self._pool.get_max_size(), open=size, busy=size - self._pool.get_idle_size())
+
+    async def close(self) -> None:
+        """Close every connection; idempotent. Writes under way get a few seconds, then they are cut off."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            await asyncio.wait_for(self._pool.close(), CLOSE_TIMEOUT_S)
+        except (CryptoQuantError, *faults.DRIVER_ERRORS):
+            self._pool.terminate()
+
+
+async def _copy(connection: PoolConnectionProxy, table: Table, into: str, data: memoryview) -> str:
+    status: str = await connection.copy_to_table(into, source=data, columns=COLUMNS[table], format="text")
+    return status
+
+
+def _count(status: str) -> int:
+    """Return the rows of a command's status, ``COPY 1000`` or ``INSERT 0 993``."""
+    return int(status.rpartition(" ")[2])

@@ -1,0 +1,138 @@
+"""Continuity against models that remember everything."""
+
+from bisect import bisect_right
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crypto_quant.continuity import RANGES_MAX, CandleClock, Gap, Sequencer, Verdict
+from crypto_quant.market import NS_PER_S, Timeframe
+
+# steps from the highest id so far, or an id at random: mostly the next, some jumps, some from the past
+IDS = st.lists(st.one_of(st.integers(0, 60), st.integers(100, 130)), max_size=120)
+WALKS = st.lists(st.sampled_from([1, 1, 1, 1, 1, 2, 3, 0, -1, -2, -5, 9]), max_size=150)
+
+
+def walked(steps: list[int], start: int = 20) -> list[int]:
+    ids = []
+    last = start
+    for step in steps:
+        ids.append(max(0, last + step))
+        last = max(last, last + step)
+    return ids
+
+
+def missing(seen: set[int]) -> list[Gap]:
+    gaps: list[Gap] = []
+    for trade_id in range(min(seen, default=0), max(seen, default=0)):
+        if trade_id not in seen:
+            if gaps and gaps[-1].last == trade_id - 1:
+                gaps[-1] = Gap(gaps[-1].first, trade_id)
+            else:
+                gaps.append(Gap(trade_id, trade_id))
+    return gaps
+
+
+def check_against_the_set_of_all_ids_seen(ids: list[int], steps_by_itself: bool) -> None:
+    sequencer = Sequencer()
+    seen: set[int] = set()
+    for trade_id in ids:
+        highest = max(seen, default=-1)
+        if steps_by_itself and trade_id == sequencer.last + 1:
+            sequencer.last = trade_id  # what the hot path does
+        else:
+            verdict = sequencer.observe(trade_id)
+            if trade_id in seen:
+                assert verdict is Verdict.DUPLICATE
+            elif trade_id < highest:
+                assert verdict is Verdict.LATE
+            elif highest in (-1, trade_id - 1):
+                assert verdict is Verdict.NEW
+            else:
+                assert verdict is Verdict.GAP
+                assert sequencer.newest_gap == Gap(highest + 1, trade_id - 1)
+        seen.add(trade_id)
+        assert sequencer.last == max(seen)
+        assert sequencer.gaps == missing(seen)
+
+
+@given(IDS, st.booleans())
+def test_any_ids(ids: list[int], steps_by_itself: bool) -> None:
+    check_against_the_set_of_all_ids_seen(ids, steps_by_itself)
+
+
+@given(WALKS, st.booleans())
+def test_ids_as_links_deliver_them(steps: list[int], steps_by_itself: bool) -> None:
+    check_against_the_set_of_all_ids_seen(walked(steps), steps_by_itself)
+
+
+@given(IDS, st.integers(1, 4))
+def test_with_little_memory_nothing_new_is_a_duplicate_and_nothing_missing_is_unknown(
+    ids: list[int], limit: int
+) -> None:
+    sequencer = Sequencer(limit)
+    seen: set[int] = set()
+    for trade_id in ids:
+        verdict = sequencer.observe(trade_id)
+        assert trade_id in seen or verdict is not Verdict.DUPLICATE
+        seen.add(trade_id)
+        gaps = sequencer.gaps
+        assert len(gaps) <= limit
+        assert all(gap.first <= gap.last for gap in gaps)
+        assert all(one.last + 1 < other.first for one, other in pairwise(gaps))
+        claimed = {number for gap in gaps for number in range(gap.first, gap.last + 1)}
+        assert {number for gap in missing(seen) for number in range(gap.first, gap.last + 1)} <= claimed
+
+
+# -- candles ----------------------------------------------------------------------------------------------
+
+GRACE = 10 * NS_PER_S
+SLOTS = 40
+# what can happen at slot n: a final candle, a look at what is due when it opens (a little later), giving up
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["closed", "closed", "due", "give up"]), st.integers(0, SLOTS - 1), st.integers(-1, 1)),
+    max_size=60,
+)
+
+
+@given(st.sampled_from([timeframe for timeframe in Timeframe if timeframe is not Timeframe.D3]), STEPS)
+def test_candles_against_a_model_that_knows_every_slot(timeframe: Timeframe, steps: list[tuple[str, int, int]]) -> None:
+    first = 10
+    opens = [timeframe.open_ns(1_790_856_000 * NS_PER_S)]  # 2026-10-01T12:00:00Z
+    while len(opens) <= SLOTS:
+        opens.append(timeframe.next_open_ns(opens[-1]))
+    clock = CandleClock(timeframe, GRACE)
+    clock.start((opens[first] + opens[first + 1]) // 2)
+    had: set[int] = set()
+    given_up: set[int] = set()
+    told: set[int] = set()  # what the clock may know to be missing: below a candle that came, or told as due
+    for what, slot, shift in steps:
+        if what == "closed":
+            assert clock.closed(opens[slot]) is (slot < first or slot not in had)
+            told.update(range(first, slot))
+            had.add(slot)
+        elif what == "due":
+            now = opens[slot] + GRACE + shift
+            ended = [n for n in range(first, SLOTS) if opens[n + 1] + GRACE <= now]
+            told.update(ended)
+            expected = [n for n in ended if n not in had and n not in given_up]
+            found = [(bisect_right(opens, start) - 1, bisect_right(opens, end) - 1) for start, end in clock.due(now)]
+            assert [n for start, end in found for n in range(start, end + 1)] == expected
+            assert all(one[1] + 1 < other[0] for one, other in pairwise(found))
+            assert all(opens[bisect_right(opens, time) - 1] == time for pair in clock.due(now) for time in pair)
+        else:
+            clock.give_up(opens[slot])
+            if slot in told and slot not in had:
+                given_up.add(slot)
+
+
+def test_the_memory_of_a_clock_is_bounded_and_forgets_nothing_missing() -> None:
+    clock = CandleClock(Timeframe.S1, 0)
+    clock.start(0)
+    for second in range(1, 2 * RANGES_MAX + 101, 2):  # every other one is missing
+        clock.closed(second * NS_PER_S)
+    due = clock.due(2 * RANGES_MAX * NS_PER_S + 200 * NS_PER_S)
+    assert len(due) <= RANGES_MAX
+    claimed = {second for start, end in due for second in range(start // NS_PER_S, end // NS_PER_S + 1)}
+    assert set(range(0, 2 * RANGES_MAX + 100, 2)) <= claimed
