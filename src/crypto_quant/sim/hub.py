@@ -127,7 +127,8 @@ class Hub:
     def _send_candle(self, channel: Channel, open_us: int, final: bool, event_us: int) -> None:
         stream = channel.stream
         candle = self._market.books[stream.symbol].candle(stream.interval, open_us, stream.offset_us)
-        if candle is not None:
+        # a running candle without trades has not changed, it has only begun
+        if candle is not None and (final or candle.count):
             build = partial(messages.kline, stream.symbol, stream.interval, candle, event_us, final=final)
             self._send(channel, build, final)
 

@@ -192,6 +192,8 @@ class Desk:
         if start_us is None:
             start_us = _back(open_of(last_us, interval, offset_us), interval, offset_us, limit - 1)
         rows: list[list[object]] = []
+        if start_us > last_us:
+            return rows
         for candle in self._market.books[symbol].span(interval, start_us, last_us, offset_us):
             if len(rows) == limit:
                 break
