@@ -157,7 +157,7 @@ async def test_a_slow_link_lags_and_loses_nothing(client: Client) -> None:
     market = tape(rate=2000, seconds=1)
     async with SimulatedExchange(market, speed=MAX, hold_until_subscribed=True, tail_s=0) as exchange:
         socket = await client.open(f"{exchange.ws_url}/ws")
-        exchange.faults.slow_links(20_000, seconds=0.8)
+        exchange.faults.slow_links(20_000, seconds=2)
         await socket.socket.send_json({"method": "SUBSCRIBE", "params": ["btcusdt@aggTrade"], "id": 1})
         await asyncio.sleep(0.5)
         # twenty kilobytes a second are about a hundred messages
