@@ -79,7 +79,9 @@ async def test_native_partitions_on_postgresql(postgres_url: str) -> None:
     assert [type(event) for event in seen] == [events.PartitionCreated] * 4 + [events.StoreReady]
     seen.clear()
     await sink.write(Batch(Table.TRADES, [ROW % 1]))
-    assert [event.partition for event in seen] == ["trades_p20240808", "trades_p20240809"]  # type: ignore[attr-defined]
+    await sink.write(Batch(Table.TRADES, [(ROW % 2).replace(b"08-08", b"08-09")]))
+    made = [event.partition for event in seen if isinstance(event, events.PartitionCreated)]
+    assert made == ["trades_p20240808", "trades_p20240809", "trades_p20240810"]
     async with sink.reading() as connection:
         bounds = await connection.fetchval(
             "SELECT pg_get_expr(relpartbound, oid) FROM pg_class WHERE relname = 'trades_p20240808'"
