@@ -13,7 +13,7 @@ from crypto_quant.store.url import redact
 _TRADES = """
     SELECT trade_id::text, price::text, quantity::text, first_trade_id::text, last_trade_id::text,
            (extract(epoch FROM time) * 1000000)::bigint::text, CASE WHEN is_buyer_maker THEN 't' ELSE 'f' END
-    FROM trades WHERE venue = $1 AND symbol = $2 ORDER BY trade_id
+    FROM trades WHERE venue = $1 AND symbol = $2 ORDER BY trades.trade_id
 """
 _CANDLES = """
     SELECT (extract(epoch FROM time) * 1000000)::bigint::text, open::text, high::text, low::text, close::text,
