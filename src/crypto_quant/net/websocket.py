@@ -1,6 +1,7 @@
 """WebSockets by picows: a ``Connector`` that turns frames into calls on a ``LinkHandler``."""
 
 import asyncio
+import contextlib
 import ssl
 
 import picows
@@ -11,6 +12,7 @@ from crypto_quant.seams import Link, LinkHandler
 # The largest documented message is a few kilobytes; a frame beyond this is not from the exchange.
 _MAX_FRAME = 8 * 1024 * 1024
 _NO_GOODBYE = 1006
+_NO_CODE = 1005
 
 
 class PicowsConnector:
@@ -25,11 +27,15 @@ class PicowsConnector:
         self._ssl_context = ssl_context
 
     async def connect(self, url: str, handler: LinkHandler) -> Link:
-        """Return the open link. Raises LinkLost, or Throttled when the handshake answers 429 or 418."""
+        """Return the open link. Raises LinkLost, or Throttled when the handshake answers 429 or 418.
+
+        Cancelling is safe: a handshake that completes all the same is dropped unheard.
+        """
+        attempt = _Attempt()
         try:
             async with asyncio.timeout(self._handshake_timeout_s * 2):
                 transport, _ = await picows.ws_connect(
-                    lambda: _Listener(handler),
+                    lambda: _Listener(handler, attempt),
                     url,
                     ssl_context=self._ssl_context,
                     websocket_handshake_timeout=self._handshake_timeout_s,
@@ -53,10 +59,23 @@ class PicowsConnector:
             raise LinkLost(text, subject=url, hint=hint) from problem
         except TimeoutError as problem:
             raise LinkLost("no answer to the handshake in time", subject=url) from problem
-        except (OSError, picows.WSError) as problem:
-            # OSError covers refused connections, unknown hosts and TLS failures
+        except (OSError, ValueError, picows.WSError) as problem:
+            # OSError covers refused connections, unknown hosts and TLS failures, ValueError impossible host names
             raise LinkLost(f"cannot connect ({problem})", subject=url) from problem
+        finally:
+            attempt.over = True
+        if not attempt.opened:
+            # picows takes an end before the handshake's answer for a success, and never tells of that end
+            raise LinkLost("the server hung up during the handshake", subject=url)
         return _PicowsLink(transport)
+
+
+class _Attempt:
+    """One call of ``connect``: has the handshake been completed, and is anybody still waiting for it?"""
+
+    def __init__(self) -> None:
+        self.opened = False
+        self.over = False
 
 
 class _PicowsLink:
@@ -64,6 +83,12 @@ class _PicowsLink:
 
     def __init__(self, transport: picows.WSTransport) -> None:
         self._transport = transport
+        self._end = asyncio.create_task(self._hear_the_end(), name="link's end")
+
+    async def _hear_the_end(self) -> None:
+        # a protocol error ends the link and is kept for whoever asks; unasked for, asyncio prints it with a traceback
+        with contextlib.suppress(Exception):
+            await self._transport.wait_disconnected()
 
     def send(self, text: bytes) -> None:
         if not self._transport.is_disconnected:
@@ -93,13 +118,20 @@ class _PicowsLink:
 class _Listener(picows.WSListener):
     """Turns picows' callbacks into the handler's: whole text messages, pings, one end."""
 
-    def __init__(self, handler: LinkHandler) -> None:
+    def __init__(self, handler: LinkHandler, attempt: _Attempt) -> None:
         super().__init__()
+        self._attempt = attempt
         self._handler = handler
         self._on_text = handler.on_text
         self._parts = bytearray()
         self._code = _NO_GOODBYE
         self._reason = ""
+
+    def on_ws_connected(self, transport: picows.WSTransport) -> None:
+        if self._attempt.over:
+            transport.disconnect(graceful=False)
+        else:
+            self._attempt.opened = True
 
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
         kind = frame.msg_type
@@ -118,7 +150,7 @@ class _Listener(picows.WSListener):
             self._handler.on_ping(frame.get_payload_as_bytes())
         elif kind == picows.WSMsgType.CLOSE:
             code = frame.get_close_code()
-            self._code = int(code.value) if isinstance(code, picows.WSCloseCode) else int(code)
+            self._code = (int(code.value) if isinstance(code, picows.WSCloseCode) else int(code)) or _NO_CODE
             self._reason = (frame.get_close_message() or b"").decode("utf-8", "replace")
             transport.send_close(picows.WSCloseCode.OK, b"")
             transport.disconnect()
@@ -127,4 +159,5 @@ class _Listener(picows.WSListener):
             self._on_text(frame.get_payload_as_bytes())
 
     def on_ws_disconnected(self, transport: picows.WSTransport) -> None:
-        self._handler.on_closed(self._code, self._reason)
+        if self._attempt.opened:
+            self._handler.on_closed(self._code, self._reason)
