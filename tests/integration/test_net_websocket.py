@@ -64,8 +64,8 @@ class Peer:
 
 
 @asynccontextmanager
-async def serving(script: Script, answer: bytes | None = None) -> AsyncIterator[str]:
-    """Serve WebSockets that run ``script``, or give every handshake the same HTTP ``answer``."""
+async def serving(script: Script, answer: bytes | None = None, delay_s: float = 0.0) -> AsyncIterator[str]:
+    """Serve WebSockets that run ``script``, or give every handshake the same HTTP ``answer``, after ``delay_s``."""
     peers: set[asyncio.Task[None]] = set()
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -74,6 +74,7 @@ async def serving(script: Script, answer: bytes | None = None) -> AsyncIterator[
         peers.add(task)
         try:
             request = await reader.readuntil(b"\r\n\r\n")
+            await asyncio.sleep(delay_s)
             if answer is not None:
                 writer.write(answer)
                 await writer.drain()
@@ -466,5 +467,30 @@ def test_a_cancelled_handshake_is_dropped_with_its_timeout_and_never_heard(run: 
         assert ears.ends == []
         server.close()
         await server.wait_closed()
+
+    run(scenario())
+
+
+def test_a_handshake_that_completes_after_its_cancelling_is_dropped_unheard(run: Run) -> None:
+    async def talk(peer: Peer) -> None:
+        for _ in range(50):
+            peer.frame(TEXT, b"late")
+        await stay(peer)
+
+    async def scenario() -> None:
+        ears = Ears()
+        dropped = asyncio.Event()
+
+        async def late(peer: Peer) -> None:
+            await talk(peer)
+            dropped.set()
+
+        async with serving(late, delay_s=0.1) as url:
+            task = asyncio.create_task(PicowsConnector().connect(url, ears))
+            await asyncio.sleep(0.05)
+            task.cancel()
+            await asyncio.wait({task})
+            await asyncio.wait_for(dropped.wait(), 2)
+        assert (ears.texts, ears.ends) == ([], [])
 
     run(scenario())

@@ -115,13 +115,21 @@ class _PicowsLink:
             self._transport.underlying_transport.resume_reading()
 
 
+class _Nobody:
+    """The handler of a link that nobody waits for any more."""
+
+    def on_text(self, payload: bytes) -> None: ...
+    def on_ping(self, payload: bytes) -> None: ...
+    def on_closed(self, code: int, reason: str) -> None: ...
+
+
 class _Listener(picows.WSListener):
     """Turns picows' callbacks into the handler's: whole text messages, pings, one end."""
 
     def __init__(self, handler: LinkHandler, attempt: _Attempt) -> None:
         super().__init__()
         self._attempt = attempt
-        self._handler = handler
+        self._handler: LinkHandler = handler
         self._on_text = handler.on_text
         self._parts = bytearray()
         self._code = _NO_GOODBYE
@@ -129,6 +137,8 @@ class _Listener(picows.WSListener):
 
     def on_ws_connected(self, transport: picows.WSTransport) -> None:
         if self._attempt.over:
+            self._handler = _Nobody()
+            self._on_text = self._handler.on_text
             transport.disconnect(graceful=False)
         else:
             self._attempt.opened = True
@@ -159,5 +169,4 @@ class _Listener(picows.WSListener):
             self._on_text(frame.get_payload_as_bytes())
 
     def on_ws_disconnected(self, transport: picows.WSTransport) -> None:
-        if self._attempt.opened:
-            self._handler.on_closed(self._code, self._reason)
+        self._handler.on_closed(self._code, self._reason)
