@@ -9,7 +9,15 @@ from pathlib import Path
 import msgspec
 
 from crypto_quant import events
-from crypto_quant.binance.streams import check_symbols, not_trading, parse_stream, plan_links, rest_base, stream_name
+from crypto_quant.binance.streams import (
+    check_symbols,
+    link_url,
+    not_trading,
+    parse_stream,
+    plan_links,
+    rest_base,
+    stream_name,
+)
 from crypto_quant.binance.venues import venue_spec
 from crypto_quant.config import Settings
 from crypto_quant.continuity import CandleClock
@@ -61,6 +69,8 @@ async def open_recorder(settings: Settings, emit: Emit, rng: random.Random | Non
         raise ConfigError("no symbol", hint="Name at least one, as in: crypto-quant record btcusdt")
     spec = venue_spec(settings.venue)
     streams = [parse_stream(text, spec) for text in dict.fromkeys(settings.streams)]
+    ws_url = settings.ws_url or spec.ws_url
+    link_url(ws_url, spec)  # a URL that cannot be right is said before anything is asked of anybody
     rng = rng or random.Random()  # noqa: S311  # jitter, not secrets
     http = AiohttpClient()
     try:
@@ -102,7 +112,7 @@ async def open_recorder(settings: Settings, emit: Emit, rng: random.Random | Non
             spec,
             plan,
             intake,
-            ws_url=settings.ws_url or spec.ws_url,
+            ws_url=ws_url,
             connector=PicowsConnector(),
             clock=clock,
             stats=stats,
@@ -110,9 +120,9 @@ async def open_recorder(settings: Settings, emit: Emit, rng: random.Random | Non
             rng=rng,
         )
 
-        def save(batches: Sequence[Batch]) -> tuple[str, str]:
-            left = write_leftover(directory / "leftover", batches)
-            return str(left.path), left.command
+        def save(batches: Sequence[Batch]) -> list[events.RowsLeft]:
+            files = write_leftover(directory / "leftover", batches)
+            return [events.RowsLeft(rows=left.rows, file=str(left.path), hint=left.psql) for left in files]
 
         pipeline = Pipeline(
             collector=collector,

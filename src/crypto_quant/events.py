@@ -40,6 +40,14 @@ class LinkEnded(Event, frozen=True, kw_only=True):
     lived_s: float
 
 
+class LinkClosed(Event, frozen=True, kw_only=True):
+    """A WebSocket was closed because the recorder ends."""
+
+    message: ClassVar[str] = "Link closed"
+    link: int
+    lived_s: float
+
+
 class ReconnectScheduled(Event, frozen=True, kw_only=True):
     """The next attempt to connect is made after ``delay_s``."""
 

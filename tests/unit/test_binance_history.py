@@ -203,6 +203,11 @@ def test_the_exchanges_time_in_either_unit(time: int) -> None:
     assert parse_server_time(b'{"serverTime":%d}' % time) == NOON + 123 * NS_PER_MS
 
 
+def test_where_milliseconds_end_and_microseconds_begin() -> None:
+    assert parse_server_time(b'{"serverTime":%d}' % (10**14 - 1)) == (10**14 - 1) * 10**6
+    assert parse_server_time(b'{"serverTime":%d}' % 10**14) == 10**14 * 10**3
+
+
 @pytest.mark.parametrize(
     "body",
     [

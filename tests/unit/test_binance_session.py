@@ -230,7 +230,9 @@ def test_silence_is_told_once_when_both_kinds_end_together() -> None:
 
 
 def test_our_own_pause_is_not_the_exchanges_silence() -> None:
-    session = opened()
+    session = opened(201)
+    session.tick(T0 + S)
+    session.on_reply(2, None, T0 + S)
     session.on_reading(True, T0 + S)
     assert session.deadline() == T0 + 23 * 3600 * S
     session.tick(T0 + 2000 * S)
@@ -239,6 +241,7 @@ def test_our_own_pause_is_not_the_exchanges_silence() -> None:
     session.on_reading(False, T0 + 2000 * S)
     assert session.deadline() == T0 + 2010 * S  # the answer may still be among what was not read
     session.on_reply(1, None, T0 + 2001 * S)
+    assert session.events() == [events.Subscribed(link=0, streams=201)]
     session.tick(T0 + 2060 * S)
     assert session.replace is None
     session.tick(T0 + 2061 * S)
@@ -280,6 +283,14 @@ def test_a_link_to_be_replaced_still_answers_pings_but_subscribes_no_more() -> N
     session.tick(T0 + S)
     session.on_reply(1, (2, "no"), T0 + S)
     assert session.to_send() == [Pong(b"1")]
+
+
+def test_a_link_found_to_be_dead_subscribes_no_more_in_that_moment() -> None:
+    session = opened(1024, SessionLimits(silence_s=0.25))
+    session.to_send()
+    session.tick(T0 + S // 4)  # when the second batch would go
+    assert session.replace == "silence"
+    assert session.to_send() == []
 
 
 # -- pings ------------------------------------------------------------------------------------------------

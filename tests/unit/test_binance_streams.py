@@ -105,8 +105,8 @@ def test_every_unknown_symbol_is_named_with_the_nearest() -> None:
     assert caught.value.what == "unknown symbols"
     assert caught.value.subject == "btcusd, ETHUSTD, qqqqqqqq"
     assert "For btcusd did you mean btcusdt" in caught.value.hint
-    assert "for ETHUSTD did you mean ethusdt" in caught.value.hint
-    assert "for qqqqqqqq" not in caught.value.hint
+    assert "For ETHUSTD did you mean ethusdt" in caught.value.hint
+    assert "For qqqqqqqq" not in caught.value.hint
 
 
 def test_one_unknown_symbol_that_resembles_none() -> None:

@@ -65,6 +65,5 @@ def test_weight_of_klines_follows_their_limit(venue: Venue, limit: int, weight: 
 
 
 def test_a_limit_that_the_exchange_refuses_has_no_weight() -> None:
-    assert venue_spec(Venue.SPOT).klines_limit == 1000
     with pytest.raises(ValueError, match="1001"):
         venue_spec(Venue.SPOT).klines_weight(1001)

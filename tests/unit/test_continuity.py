@@ -208,6 +208,22 @@ def test_an_outage_of_years_is_one_range() -> None:
     assert clock.due(later) == [(NOON + 30 * S, later - GRACE - S)]
 
 
+def test_a_hole_that_grows_stays_one_range() -> None:
+    clock = started()
+    for minute in range(1, 6):
+        assert clock.due(NOON + minute * MINUTE + GRACE) == [(NOON, NOON + (minute - 1) * MINUTE)]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (0, 2, 1)])
+def test_what_is_given_up_may_come_in_any_order(order: tuple[int, ...]) -> None:
+    clock = started()
+    clock.due(NOON + 3 * MINUTE + GRACE)
+    for minute in order:
+        clock.give_up(NOON + minute * MINUTE)
+    assert clock.due(NOON + 3 * MINUTE + GRACE) == []
+    assert [clock.closed(NOON + minute * MINUTE) for minute in (1, 0, 2, 1)] == [True, True, True, False]
+
+
 def test_holes_come_oldest_first_and_split() -> None:
     clock = started()
     clock.due(NOON + 5 * MINUTE + GRACE)

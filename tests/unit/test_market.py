@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from crypto_quant.errors import ConfigError
-from crypto_quant.market import NS_PER_S, Timeframe, fold_symbol, wire_symbol
+from crypto_quant.market import NS_PER_S, Timeframe, fold_symbol, utc_text, wire_symbol
 
 
 def ns(*fields: int) -> int:
@@ -76,3 +76,16 @@ def test_an_unknown_timeframe_is_refused_with_the_valid_names(name: str) -> None
     with pytest.raises(ConfigError, match="case matters") as caught:
         Timeframe.parse(name)
     assert "1m" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("time_ns", "text"),
+    [
+        (0, "1970-01-01T00:00:00Z"),
+        (ns(2024, 8, 9, 0, 5), "2024-08-09T00:05:00Z"),
+        (ns(2024, 8, 9, 0, 5) + 1_000, "2024-08-09T00:05:00.000001Z"),
+        (ns(2024, 8, 9, 0, 5) + 999_999_999, "2024-08-09T00:05:00.999999Z"),
+    ],
+)
+def test_a_time_as_text(time_ns: int, text: str) -> None:
+    assert utc_text(time_ns) == text

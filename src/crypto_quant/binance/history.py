@@ -11,21 +11,13 @@ from typing import Annotated, TypeVar
 
 import msgspec
 
-from crypto_quant.binance.pacing import WeightBudget
 from crypto_quant.binance.venues import VenueSpec
 from crypto_quant.errors import ConfigError, ExchangeUnavailable, RequestRefused, Throttled, UndecodableFrame
 from crypto_quant.market import NS_PER_MS, NS_PER_S, NS_PER_US, Candle, Timeframe, Venue, wire_symbol
-from crypto_quant.rows import is_decimal
+from crypto_quant.rows import MICROSECONDS_FROM, is_decimal
 from crypto_quant.seams import HttpAnswer
 
-__all__ = [
-    "ExchangeInfo", "Request", "WeightBudget", "closed_only", "exchange_info_request", "interpret", "klines_request",
-    "klines_requests", "parse_exchange_info", "parse_klines", "parse_server_time", "time_request", "used_weight",
-]  # fmt: skip
-
 _KLINES_LIMIT = 1000
-# A 13-digit time is in ms, a 16-digit one in us; until the year 5138 this tells them apart.
-_MICROSECONDS_FROM = 10**14
 _TIME_END_NS = 253_402_300_800 * NS_PER_S  # the year 10000, where calendars end
 
 # Without Retry-After: for a 429 the minute over which weight counts, for a 418 the shortest ban. The longest is 3 days.
@@ -322,7 +314,7 @@ def _decode(decoder: "msgspec.json.Decoder[_Body]", body: bytes, what: str) -> _
 
 
 def _time_ns(time: int, what: str) -> int:
-    time_ns = time * (NS_PER_US if time > _MICROSECONDS_FROM else NS_PER_MS)
+    time_ns = time * (NS_PER_US if time >= MICROSECONDS_FROM else NS_PER_MS)
     if not 0 <= time_ns < _TIME_END_NS:
         raise UndecodableFrame(f"not a valid {what} answer", subject=f"time {str(time)[:30]}")
     return time_ns

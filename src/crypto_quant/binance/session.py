@@ -13,11 +13,8 @@ from collections.abc import Sequence
 import msgspec
 
 from crypto_quant import events
-from crypto_quant.binance.pacing import Backoff, Pacer
 from crypto_quant.binance.venues import VenueSpec
 from crypto_quant.market import NS_PER_S
-
-__all__ = ["Backoff", "Pacer", "Pong", "Session", "SessionLimits", "Text"]
 
 # Links opened together would all be replaced in the same moment, 23 hours on; each leaves a little before the next.
 _STAGGER_S = 15

@@ -85,11 +85,11 @@ def check_symbols(symbols: Sequence[str], known: Mapping[str, str]) -> list[str]
         _refuse_impossible(text, known)
     unknown = [text for text in dict.fromkeys(symbols) if wire_symbol(text) not in known]
     if unknown:
-        hints = [f"for {text} did you mean {_any_of(near)}?" for text in unknown if (near := _nearest(text, known))]
+        hints = [f"For {text} did you mean {_any_of(near)}?" for text in unknown if (near := _nearest(text, known))]
         raise ConfigError(
             "unknown symbol" if len(unknown) == 1 else "unknown symbols",
             subject=", ".join(unknown),
-            hint=_sentence(hints) if hints else f"The exchange lists {len(known)} symbols and none is alike",
+            hint=" ".join(hints) if hints else f"The exchange lists {len(known)} symbols and none is alike",
         )
     return list(dict.fromkeys(fold_symbol(text) for text in symbols))
 
@@ -179,8 +179,3 @@ def _nearest(text: str, known: Mapping[str, str]) -> list[str]:
 
 def _any_of(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
-
-
-def _sentence(parts: Sequence[str]) -> str:
-    text = " ".join(parts)
-    return text[0].upper() + text[1:]

@@ -57,11 +57,6 @@ class VenueSpec(msgspec.Struct, frozen=True, kw_only=True):
                 return weight
         raise ValueError(f"no klines request takes a limit of {limit}")
 
-    @property
-    def klines_limit(self) -> int:
-        """The largest ``limit`` that a klines request takes."""
-        return self.klines_weights[-1][0]
-
 
 _KINDS = (StreamKind.AGG_TRADE, StreamKind.KLINE)
 _FUTURES_TIMEFRAMES = tuple(timeframe for timeframe in Timeframe if timeframe is not Timeframe.S1)

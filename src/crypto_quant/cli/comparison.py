@@ -1,11 +1,13 @@
 """A table held against the exchange's own REST, row by row, as text: what the demo proves."""
 
+from typing import Any
+
 import msgspec
 
 from crypto_quant.errors import ExchangeUnavailable
 from crypto_quant.market import fold_symbol
 from crypto_quant.net.http import AiohttpClient
-from crypto_quant.store.queries import candles_as_text, trades_as_text
+from crypto_quant.store.as_text import candles_as_text, trades_as_text
 
 _PAGE = 1000
 _MICROSECONDS = {"X-MBX-TIME-UNIT": "MICROSECOND"}
@@ -100,11 +102,11 @@ async def _candles(
             verdict.differences.append(f"{symbol} {timeframe}: stored {row}, exchange {told.get(row[0])}")
 
 
-async def _get(http: AiohttpClient, url: str, **params: str) -> list[dict[str, object]]:
+async def _get(http: AiohttpClient, url: str, **params: str) -> list[Any]:
     answer = await http.get(url, params, _MICROSECONDS)
     if answer.status != 200:
         raise ExchangeUnavailable(f"HTTP {answer.status}", subject=url)
-    page: list[dict[str, object]] = msgspec.json.decode(answer.body)
+    page: list[Any] = msgspec.json.decode(answer.body)
     return page
 
 

@@ -3,12 +3,16 @@
 import asyncio
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
 from crypto_quant.config import Settings, load
 from crypto_quant.store.embedded import EmbeddedDatabase, find_psql
+
+if TYPE_CHECKING:
+    from crypto_quant.store.migrate import SchemaState
 
 _database_url = click.option(
     "--database-url",
@@ -87,12 +91,21 @@ def psql(database_url: str | None, arguments: tuple[str, ...]) -> None:
 @_database_url
 def migrate(database_url: str | None) -> None:
     """Bring the schema up to date; doing it twice changes nothing. (record does it by itself.)"""
-    # asyncpg is only needed here
-    from crypto_quant.store.migrate import migrate_url  # noqa: PLC0415
-
-    state = asyncio.run(migrate_url(_settings(database_url).database_url or _local().start()))
+    state = asyncio.run(_migrate(_settings(database_url).database_url or _local().start()))
     done = f"applied {', '.join(str(each) for each in state.applied)}" if state.applied else "nothing to do"
     click.echo(f"schema version {state.version} on {state.tier}: {done}")
+
+
+async def _migrate(url: str) -> "SchemaState":
+    # asyncpg is only needed here
+    from crypto_quant.store.migrate import migrate as migrate_schema  # noqa: PLC0415
+    from crypto_quant.store.timescale import connect  # noqa: PLC0415
+
+    connection = await connect(url)
+    try:
+        return await migrate_schema(connection)
+    finally:
+        await connection.close()
 
 
 def _settings(database_url: str | None = None) -> Settings:

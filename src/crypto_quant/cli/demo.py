@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
+from decimal import Decimal
 
 import click
 import msgspec
@@ -21,8 +22,10 @@ from crypto_quant.compose import Recorder, data_dir, open_recorder
 from crypto_quant.config import Settings
 from crypto_quant.errors import CryptoQuantError
 from crypto_quant.ops import log
+from crypto_quant.store.as_text import recreate_database
 from crypto_quant.store.embedded import EmbeddedDatabase
-from crypto_quant.store.queries import latest_candles, recreate_database
+from crypto_quant.store.queries import StoredCandle, latest_candles
+from crypto_quant.store.timescale import connect
 
 DATABASE = "crypto_quant_demo"
 _STREAMS = ("aggTrade", "kline_1s", "kline_1m", "kline_5m")
@@ -49,7 +52,7 @@ def demo(duration: float, symbols: int, rate: float, seed: int) -> None:
 
     Needs no network. The rows go into a database of their own (crypto_quant_demo), made anew by each demo.
     """  # fmt: skip
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         sys.exit(runner.run(_demo(console, duration, symbols, rate, seed)))
 
@@ -85,7 +88,13 @@ async def _demo(console: Console, duration_s: float, symbols: int, rate: float, 
         final = recorder.pipeline.final
         console.print("[bold]4[/] comparing every row with the exchange's own answer over REST …")
         verdict = await compare(url, rest_url, names, _STREAMS)
-    _report(final, verdict, await latest_candles(url, limit=6), url)
+    connection = await connect(url)
+    try:
+        candles = await latest_candles(connection, limit=3, timeframe="5m") or []
+        candles += await latest_candles(connection, limit=6 - len(candles), timeframe="1m")
+    finally:
+        await connection.close()
+    _report(final, verdict, candles, url)
     return 0 if verdict.exact and not final["pending_trades"] else 1
 
 
@@ -159,14 +168,20 @@ async def _progress(
         )
 
 
-def _report(final: dict[str, object], verdict: Verdict, candles: list[tuple[str, ...]], url: str) -> None:
+def _report(final: dict[str, object], verdict: Verdict, candles: list[StoredCandle], url: str) -> None:
     """Say what is in the database and how exact it is; this is the command's result, on stdout."""
     out = Console(highlight=False, soft_wrap=True)
+    if not out.is_terminal:
+        out.width = 120
     table = Table(title="The latest candles", title_justify="left", box=None, pad_edge=False)
     for column in ("symbol", "timeframe", "open time", "open", "high", "low", "close", "volume", "trades"):
-        table.add_column(column, justify="left" if column in ("symbol", "timeframe", "open time") else "right")
-    for row in candles:
-        table.add_row(*(str(value) for value in row))
+        left = column in ("symbol", "timeframe", "open time")
+        table.add_column(column, justify="left" if left else "right", no_wrap=True)
+    for candle in candles:
+        cells = (candle.open, candle.high, candle.low, candle.close, candle.volume, candle.trade_count)
+        table.add_row(
+            candle.symbol, candle.timeframe, f"{candle.time:%Y-%m-%d %H:%M}", *(_short(value) for value in cells)
+        )
     out.print()
     out.print(table)
     out.print()
@@ -187,3 +202,8 @@ def _report(final: dict[str, object], verdict: Verdict, candles: list[tuple[str,
     out.print("Look further:")
     out.print(f"  psql '{url}' -c '{_LOOK}'", markup=False)
     out.print(f"  {url}", markup=False)
+
+
+def _short(value: Decimal | int | None) -> str:
+    """Return a number without the zeros that the table pads it with."""
+    return f"{value.normalize():f}" if isinstance(value, Decimal) else str(value)

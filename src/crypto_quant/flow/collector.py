@@ -138,7 +138,11 @@ class BinanceWSCollector:
             self._stats.links -= 1
             drive.link.abort()
         lived_s = loop.time() - started
-        self._emit(events.LinkEnded(link=number, code=drive.code, reason=drive.reason, lived_s=round(lived_s, 3)))
+        told_s = round(lived_s, 3)
+        if self._closing.is_set():
+            self._emit(events.LinkClosed(link=number, lived_s=told_s))
+        else:
+            self._emit(events.LinkEnded(link=number, code=drive.code, reason=drive.reason, lived_s=told_s))
         if drive.failure is not None:
             raise drive.failure
         return drive.reason or f"closed with code {drive.code}", lived_s, 0.0

@@ -13,8 +13,8 @@ from crypto_quant.flow.stats import PipelineStats
 from crypto_quant.flow.writer import TimescaleWriter
 from crypto_quant.seams import Batch, Emit, Sink
 
-# Saves rows that could not be stored; returns the file and what to do with it.
-SaveLeftover = Callable[[Sequence[Batch]], tuple[str, str]]
+# Saves rows that could not be stored; returns what to tell: the files and what to do with them.
+SaveLeftover = Callable[[Sequence[Batch]], Sequence[events.RowsLeft]]
 
 _WATCH_S = 0.02
 # how long the database may take to close
@@ -163,14 +163,15 @@ class Pipeline:
         return Ending.LEFT if left else Ending.DRAINED
 
     def _save(self, left: Sequence[Batch]) -> None:
-        rows = sum(len(batch.rows) for batch in left)
         try:
-            file, hint = self._save_leftover(left)
+            for told in self._save_leftover(left):
+                self._emit(told)
         except OSError as problem:
             # the same full disk may have stopped the database: end in order all the same, then say it
-            file, hint = "", f"They could not be saved either ({problem})"
+            rows = sum(len(batch.rows) for batch in left)
+            hint = f"They could not be saved either ({problem})"
             self._save_failure = CryptoQuantError("rows are lost", subject=f"{rows}, not stored", hint=hint)
-        self._emit(events.RowsLeft(rows=rows, file=file, hint=hint))
+            self._emit(events.RowsLeft(rows=rows, file="", hint=hint))
 
     async def _flush(self, writing: asyncio.Task[None]) -> None:
         """Wait until everything is stored, the deadline is over, ``abort()`` is called or the writer is dead."""

@@ -11,6 +11,7 @@ from crypto_quant.seams import Link, LinkHandler
 
 # The largest documented message is a few kilobytes; a frame beyond this is not from the exchange.
 _MAX_FRAME = 8 * 1024 * 1024
+_BANNED_MOST_S = 3 * 86_400.0
 _NO_GOODBYE = 1006
 _NO_CODE = 1005
 
@@ -31,11 +32,11 @@ class PicowsConnector:
 
         Cancelling is safe: a handshake that completes all the same is dropped unheard.
         """
-        attempt = _Attempt()
+        listener = _Listener(handler)
         try:
             async with asyncio.timeout(self._handshake_timeout_s * 2):
                 transport, _ = await picows.ws_connect(
-                    lambda: _Listener(handler, attempt),
+                    lambda: listener,
                     url,
                     ssl_context=self._ssl_context,
                     websocket_handshake_timeout=self._handshake_timeout_s,
@@ -52,7 +53,7 @@ class PicowsConnector:
                 raise Throttled(
                     f"the handshake was answered with HTTP {status}",
                     subject=url,
-                    retry_after_s=float(wait) if wait.isdigit() else 60.0,
+                    retry_after_s=min(float(wait), _BANNED_MOST_S) if wait.isascii() and wait.isdigit() else 60.0,
                 ) from problem
             hint = "Restricted location: use the *.binance.vision hosts" if status == 451 else ""
             text = f"the handshake was answered with HTTP {status}" if status else f"handshake failed: {problem}"
@@ -63,19 +64,12 @@ class PicowsConnector:
             # OSError covers refused connections, unknown hosts and TLS failures, ValueError impossible host names
             raise LinkLost(f"cannot connect ({problem})", subject=url) from problem
         finally:
-            attempt.over = True
-        if not attempt.opened:
-            # picows takes an end before the handshake's answer for a success, and never tells of that end
+            listener.over = True
+        if not listener.connected:
+            # picows 2.3 takes a connection that ends before the handshake's answer for an open one
+            transport.disconnect(graceful=False)
             raise LinkLost("the server hung up during the handshake", subject=url)
         return _PicowsLink(transport)
-
-
-class _Attempt:
-    """One call of ``connect``: has the handshake been completed, and is anybody still waiting for it?"""
-
-    def __init__(self) -> None:
-        self.opened = False
-        self.over = False
 
 
 class _PicowsLink:
@@ -126,22 +120,23 @@ class _Nobody:
 class _Listener(picows.WSListener):
     """Turns picows' callbacks into the handler's: whole text messages, pings, one end."""
 
-    def __init__(self, handler: LinkHandler, attempt: _Attempt) -> None:
+    def __init__(self, handler: LinkHandler) -> None:
         super().__init__()
-        self._attempt = attempt
         self._handler: LinkHandler = handler
         self._on_text = handler.on_text
         self._parts = bytearray()
+        self.connected = False  # the handshake has been completed
+        self.over = False  # nobody waits for it any more
         self._code = _NO_GOODBYE
         self._reason = ""
 
     def on_ws_connected(self, transport: picows.WSTransport) -> None:
-        if self._attempt.over:
+        if self.over:
             self._handler = _Nobody()
             self._on_text = self._handler.on_text
             transport.disconnect(graceful=False)
         else:
-            self._attempt.opened = True
+            self.connected = True
 
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
         kind = frame.msg_type

@@ -62,7 +62,7 @@ class _Print(msgspec.Struct):
 
 class _Event(msgspec.Struct):
     e: str | None = None
-    data: msgspec.Raw | None = None
+    data: msgspec.Raw = msgspec.Raw(b"")
 
 
 class CaptureTape:
@@ -100,12 +100,12 @@ class CaptureTape:
 def _trade_of(frame: bytes, path: Path) -> Trade | None:
     try:
         event = msgspec.json.decode(frame, type=_Event)
-        payload: bytes | msgspec.Raw = frame if event.data is None else event.data
-        if event.data is not None:
+        payload = bytes(event.data)
+        if payload:
             event = msgspec.json.decode(payload, type=_Event)
         if event.e not in {"trade", "aggTrade"}:
             return None
-        one = msgspec.json.decode(payload, type=_Print)
+        one = msgspec.json.decode(payload or frame, type=_Print)
     except msgspec.DecodeError as problem:
         raise ConfigError("a frame of the capture is damaged", subject=f"{path}: {problem}") from problem
     if one.e == "trade" and one.t is not None:

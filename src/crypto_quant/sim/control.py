@@ -5,13 +5,15 @@ Replies and errors as on the wire (nested error objects); codes and texts from t
 """
 
 import json
+import re
 from collections.abc import Callable
 from typing import Protocol
 
 from crypto_quant.sim.messages import to_json
 
 _METHODS = ("SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY")
-_ID_CHARS_MAX = 36
+# documented as "alphanumeric, at most 36 characters"; the official SDK sends UUIDs, hyphens and all
+_ID = re.compile(r"[0-9A-Za-z_-]{1,36}")
 
 
 class Refusal(Exception):
@@ -77,7 +79,7 @@ def _request_id(request: dict[str, object]) -> object:
         return None
     if isinstance(number, int) and not isinstance(number, bool) and -(2**63) <= number < 2**63:
         return number
-    if isinstance(number, str) and 0 < len(number) <= _ID_CHARS_MAX and number.isascii() and number.isalnum():
+    if isinstance(number, str) and _ID.fullmatch(number):
         return number
     raise Refusal(2, "Invalid request: request ID must be an unsigned integer")
 

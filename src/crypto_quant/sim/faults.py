@@ -63,28 +63,25 @@ class EventFaults:
 
     def arrange(self, stream: Stream, build: Build, final: bool) -> list[Build]:
         """Return what is sent in place of one event: nothing, it, or more."""
-        fault = next((armed for armed in self._armed if self._matches(armed, stream, final)), None)
         held = self._held.pop(stream.name, None)
-        if fault is None:
-            # an event that was held back comes after its successor
-            return [build] if held is None else [build, held]
-        if fault.left is not None:
-            fault.left -= 1
-            if fault.left == 0:
-                self._armed.remove(fault)
-        if fault.kind in {"skip", "missing_final"}:
-            out: list[Build] = []
-        elif fault.kind == "duplicate":
-            out = [build, build]
-        else:
-            if held is None:
+        fault = next((armed for armed in self._armed if self._matches(armed, stream, final, held is not None)), None)
+        out = [build]
+        if fault is not None:
+            if fault.left is not None:
+                fault.left -= 1
+                if fault.left == 0:
+                    self._armed.remove(fault)
+            if fault.kind == "reorder":
                 self._held[stream.name] = build
                 return []
-            out = [build]
+            out = [build, build] if fault.kind == "duplicate" else []
+        # an event that was held back comes after its successor, whatever became of that
         return out if held is None else [*out, held]
 
-    def _matches(self, armed: _Armed, stream: Stream, final: bool) -> bool:
+    def _matches(self, armed: _Armed, stream: Stream, final: bool, follows_held: bool) -> bool:
         if armed.kind == "missing_final" and not final:
+            return False
+        if armed.kind == "reorder" and follows_held:
             return False
         return armed.aim.hits(stream)
 

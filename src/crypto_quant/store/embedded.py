@@ -383,8 +383,8 @@ class EmbeddedDatabase:
 
     def _failure(self, what: str, said: str) -> EmbeddedDatabaseError:
         lines = [line.strip() for line in said.splitlines() if line.strip()]
-        telling = [line for line in lines if any(word in line for word in ("FATAL", "PANIC", "error:", "could not"))]
-        subject = (telling or lines or ["no reason was given"])[-1]
+        by_weight = ([line for line in lines if sign in line] for sign in ("PANIC", "FATAL", "error:", "could not"))
+        subject = next((found[-1] for found in by_weight if found), lines[-1] if lines else "no reason was given")
         return EmbeddedDatabaseError(what, subject=subject, hint=_hint(said, f"The server's log is in {self._log}"))
 
 

@@ -9,6 +9,10 @@ import asyncpg
 
 from crypto_quant.errors import ConfigError, CryptoQuantError, StoreDenied, StoreRejected, StoreUnavailable
 
+# All that a call into the driver may raise. InternalClientError: asyncpg met a connection in a state that it did not
+# expect, as when the server ends a session in the very moment of its use.
+DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+
 # SQLSTATE, or its first two letters -> what a person does about it
 _RETRY_HINTS = {
     "08": "The connection broke; it is opened again",
@@ -87,7 +91,6 @@ def _grant_hint(said: str) -> str:
         ("for schema", "GRANT USAGE, CREATE ON SCHEMA public TO the user of the URL"),
         ("temporary tables", "GRANT TEMPORARY ON DATABASE the_database TO the user of the URL"),
         ("for database", "GRANT CREATE, TEMPORARY ON DATABASE the_database TO the user of the URL"),
-        ("must be owner", "Partitions are made by the owner of the tables: connect as that user"),
         ("for table", "GRANT SELECT, INSERT ON trades, candles, crypto_quant_schema TO the user of the URL"),
     )
     for words, grant in grants:

@@ -98,7 +98,7 @@ async def migrate(connection: asyncpg.Connection) -> SchemaState:
                 name = await _apply_next(connection)
             if name:
                 applied.append(name)
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+    except faults.DRIVER_ERRORS as error:
         raise faults.translate(error, operation="migrating the schema", subject="") from error
 
 
@@ -115,7 +115,7 @@ async def check(connection: asyncpg.Connection) -> SchemaState:
                 hint="Run `crypto-quant db migrate`",
             )
         return await _current(connection, [])
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+    except faults.DRIVER_ERRORS as error:
         raise faults.translate(error, operation="checking the schema", subject="") from error
 
 
@@ -146,7 +146,8 @@ async def _apply_next(connection: asyncpg.Connection) -> str | None:
 
 async def _applied(connection: asyncpg.Connection) -> list[tuple[int, str, str]]:
     """Return version, name and checksum of what was applied, in order; empty when nothing was."""
-    if await connection.fetchval("SELECT to_regclass($1)", _RECORD) is None:
+    # to_regclass alone may answer from a cache that is older than the lock just taken; reading pg_class renews it
+    if await connection.fetchval("SELECT oid FROM pg_catalog.pg_class WHERE oid = to_regclass($1)", _RECORD) is None:
         return []
     rows = await connection.fetch("SELECT version, name, checksum FROM crypto_quant_schema ORDER BY version")
     return [(row["version"], row["name"], row["checksum"]) for row in rows]

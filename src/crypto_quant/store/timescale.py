@@ -14,7 +14,7 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from crypto_quant import events
-from crypto_quant.errors import CryptoQuantError, StoreRejected, StoreUnavailable
+from crypto_quant.errors import CryptoQuantError, StoreDenied, StoreRejected, StoreUnavailable
 from crypto_quant.seams import COLUMNS, Batch, Emit, PoolUse, Receipt, Table
 from crypto_quant.store import faults, partitions
 from crypto_quant.store.migrate import SchemaState, check
@@ -29,7 +29,6 @@ CONNECT_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 5.0
 # how often one write is tried again within itself after a deadlock, or for a partition that was not there
 _ATTEMPTS = 4
-_DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 
 
 def _quoted(columns: tuple[str, ...]) -> str:
@@ -57,7 +56,7 @@ async def connect(url: str, *, command_timeout_s: float = COMMAND_TIMEOUT_S) -> 
     url = checked_url(url)
     try:
         return await asyncpg.connect(url, **_options(command_timeout_s))
-    except (ValueError, *_DRIVER_ERRORS) as error:
+    except (ValueError, *faults.DRIVER_ERRORS) as error:
         raise faults.translate(error, operation="connecting", subject=redact(url), connecting=True) from error
 
 
@@ -92,13 +91,16 @@ async def open_sink(
     connection = await connect(url, command_timeout_s=command_timeout_s)
     try:
         state = await (migrate_schema(connection) if migrate else check(connection))
+    except CryptoQuantError as error:
+        error.subject = error.subject or redact(url)
+        raise
     finally:
         connection.terminate()
     try:
         pool = await asyncpg.create_pool(
             url, min_size=1, max_size=pool_size, reset=_keep_session, **_options(command_timeout_s)
         )
-    except (ValueError, *_DRIVER_ERRORS) as error:
+    except (ValueError, *faults.DRIVER_ERRORS) as error:
         raise faults.translate(error, operation="connecting", subject=redact(url), connecting=True) from error
     sink = TimescaleSink(pool, state, database=redact(url), acquire_timeout_s=command_timeout_s, emit=emit)
     try:
@@ -162,7 +164,10 @@ class TimescaleSink:
                     # without the name of a constraint it says that a row fits no partition
                     if error.constraint_name or self.tier is not Tier.POSTGRESQL or attempt > 1:
                         raise
-                    await self._ensure(connection, partitions.partitions_of(batch.table, batch.rows))
+                    needed = partitions.partitions_of(batch.table, batch.rows)
+                    # a partition that was known may have been dropped since (retention by hand)
+                    self._partitions.difference_update(needed)
+                    await self._ensure(connection, needed)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     async def _store(self, connection: PoolConnectionProxy, batch: Batch, data: memoryview) -> Receipt:
@@ -212,7 +217,15 @@ class TimescaleSink:
     async def _ensure(self, connection: PoolConnectionProxy, wanted: list[Partition]) -> None:
         for partition in wanted:
             if partition not in self._partitions:
-                if await partitions.create_partition(connection, partition):
+                try:
+                    new = await partitions.create_partition(connection, partition)
+                except asyncpg.InsufficientPrivilegeError as error:
+                    raise StoreDenied(
+                        f"making a partition was denied: {error}",
+                        subject=partition.name,
+                        hint="Partitions are made by the owner of the tables: connect as that user",
+                    ) from error
+                if new:
                     self._emit(events.PartitionCreated(table=partition.table, partition=partition.name))
                 self._partitions.add(partition)
 
@@ -223,11 +236,13 @@ class TimescaleSink:
             raise StoreUnavailable(f"{operation} after the store was closed", subject=subject)
         try:
             connection = await self._pool.acquire(timeout=self._acquire_timeout_s)
-        except (ValueError, *_DRIVER_ERRORS) as error:
+        except (ValueError, *faults.DRIVER_ERRORS) as error:
             raise faults.translate(error, operation="getting a connection", subject=self.database) from error
         try:
             yield connection
-        except _DRIVER_ERRORS as error:
+        except faults.DRIVER_ERRORS as error:
+            if isinstance(error, asyncpg.InternalClientError):
+                connection.terminate()
             raise faults.translate(error, operation=operation, subject=subject) from error
         finally:
             await self._give_back(connection)
@@ -235,7 +250,7 @@ class TimescaleSink:
     async def _give_back(self, connection: PoolConnectionProxy) -> None:
         """Return a connection to the pool, which replaces it if it broke; never hides the error of its user."""
         # on an error the pool has thrown it away already; what was written is committed, or the statement told
-        with suppress(*_DRIVER_ERRORS):
+        with suppress(*faults.DRIVER_ERRORS):
             await self._pool.release(connection, timeout=CLOSE_TIMEOUT_S)
 
     @asynccontextmanager
@@ -256,7 +271,7 @@ class TimescaleSink:
         self._closed = True
         try:
             await asyncio.wait_for(self._pool.close(), CLOSE_TIMEOUT_S)
-        except (CryptoQuantError, *_DRIVER_ERRORS):
+        except (CryptoQuantError, *faults.DRIVER_ERRORS):
             self._pool.terminate()
 
 

@@ -1,7 +1,7 @@
 """Database URLs: checked before use, and shown without their password."""
 
 import re
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from crypto_quant.errors import ConfigError
 
@@ -20,6 +20,12 @@ def checked_url(url: str) -> str:
         driver = "+" in scheme and scheme.split("+", 1)[0] in SCHEMES
         hint = "Leave out the driver's name: postgresql://…" if driver else _EXAMPLE
         raise ConfigError("not a PostgreSQL database URL", subject=redact(text), hint=hint)
+    if "#" in text:
+        raise ConfigError(
+            "the database URL has a '#' in it",
+            subject=redact(text),
+            hint="A '#' in a password is written %23, a '/' %2F, an '@' %40",
+        )
     try:
         parts = urlsplit(text)
         port = parts.port
@@ -30,12 +36,6 @@ def checked_url(url: str) -> str:
         ) from None
     if port == 0:
         raise ConfigError("the database URL has port 0", subject=redact(text), hint=_EXAMPLE)
-    if parts.fragment:
-        raise ConfigError(
-            "the database URL has a '#' in it",
-            subject=redact(text),
-            hint="A '#' in a password is written %23, a '/' %2F, an '@' %40",
-        )
     return text
 
 
@@ -65,4 +65,4 @@ def redact(url: str) -> str:
         pairs = parse_qsl(query, keep_blank_values=True)
         hidden = [(key, "***" if key.lower() in _SECRET_PARAMETERS else value) for key, value in pairs]
         query = urlencode(hidden, safe="*/", quote_via=quote)
-    return urlunsplit((parts.scheme, netloc, parts.path, query, ""))
+    return f"{parts.scheme}://{netloc}{parts.path}{'?' if query else ''}{query}"

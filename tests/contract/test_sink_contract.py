@@ -1,0 +1,236 @@
+"""What every Sink promises; run against the one in memory and against each real database."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from decimal import Decimal
+
+import pytest
+from databases import fresh_database
+from doubles import MemorySink
+
+from crypto_quant.errors import StoreRejected, StoreUnavailable
+from crypto_quant.seams import COLUMNS, Batch, Receipt, Sink, Table
+from crypto_quant.store.timescale import TimescaleSink, open_sink
+
+
+def trade(number: int, *, day: str = "2024-08-08", symbol: str = "btcusdt", **changed: str) -> bytes:
+    values = {
+        "time": f"{day} 12:00:{number % 60:02}.123+00",
+        "venue": "spot",
+        "symbol": symbol,
+        "trade_id": str(number),
+        "price": "57034.01000000",
+        "quantity": "0.00010000",
+        "first_trade_id": str(number * 2),
+        "last_trade_id": str(number * 2 + 1),
+        "is_buyer_maker": "t",
+        "received_at": r"\N",
+    } | changed
+    return "\t".join(values[column] for column in COLUMNS[Table.TRADES]).encode() + b"\n"
+
+
+def candle(time: str, *, symbol: str = "btcusdt", **changed: str) -> bytes:
+    values = {
+        "time": time, "venue": "spot", "symbol": symbol, "timeframe": "5m", "open": "1", "high": "2", "low": "0.5",
+        "close": "1.5", "volume": "10", "quote_volume": "15", "trade_count": "7", "taker_buy_volume": "4",
+        "taker_buy_quote_volume": "6", "first_trade_id": r"\N", "last_trade_id": r"\N",
+    } | changed  # fmt: skip
+    return "\t".join(values[column] for column in COLUMNS[Table.CANDLES]).encode() + b"\n"
+
+
+def trades(ids: Sequence[int], **changed: str) -> Batch:
+    return Batch(Table.TRADES, [trade(i, **changed) for i in ids])
+
+
+async def stored(sink: Sink, column: str, table: Table = Table.TRADES) -> list[object]:
+    """Return a column of what is stored, in order."""
+    if isinstance(sink, MemorySink):
+        return sorted(row[column] for row in sink.rows[table].values())
+    assert isinstance(sink, TimescaleSink)
+    async with sink.reading() as connection:
+        return [row[0] for row in await connection.fetch(f'SELECT "{column}" FROM {table} ORDER BY 1')]
+
+
+class Stores:
+    """Opens sinks on one store."""
+
+    def __init__(self, stack: AsyncExitStack, url: str | None) -> None:
+        self._stack = stack
+        self._url = url
+        self._memory = MemorySink()
+
+    async def open(self) -> Sink:
+        if self._url is None:
+            return self._memory
+        sink = await open_sink(self._url)
+        self._stack.push_async_callback(sink.close)
+        return sink
+
+
+@pytest.fixture(params=["memory", "timescaledb", "postgresql"])
+async def stores(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
+    async with AsyncExitStack() as stack:
+        url = None if request.param == "memory" else await stack.enter_async_context(fresh_database(request.param))
+        yield Stores(stack, url)
+
+
+@pytest.fixture
+async def sink(stores: Stores) -> Sink:
+    return await stores.open()
+
+
+async def test_new_rows_are_written(sink: Sink) -> None:
+    assert await sink.write(trades(range(100))) == Receipt(written=100, duplicates=0)
+    assert await stored(sink, "trade_id") == list(range(100))
+
+
+async def test_an_empty_batch_is_nothing(sink: Sink) -> None:
+    assert await sink.write(trades([])) == Receipt(written=0, duplicates=0)
+
+
+async def test_a_replay_leaves_the_rows_as_they_are(sink: Sink) -> None:
+    await sink.write(trades(range(100)))
+    assert await sink.write(trades(range(100), price="1")) == Receipt(written=0, duplicates=100)
+    assert await sink.write(trades(range(100), price="1")) == Receipt(written=0, duplicates=100)
+    assert set(await stored(sink, "price")) == {Decimal("57034.01000000")}
+    assert await stored(sink, "trade_id") == list(range(100))
+
+
+async def test_an_overlap_is_counted_exactly(sink: Sink) -> None:
+    await sink.write(trades(range(60)))
+    assert await sink.write(trades(range(40, 130))) == Receipt(written=70, duplicates=20)
+    assert await sink.write(trades(range(130, 140))) == Receipt(written=10, duplicates=0)
+    assert await sink.write(trades(range(140, 150))) == Receipt(written=10, duplicates=0)
+    assert await stored(sink, "trade_id") == list(range(150))
+
+
+async def test_duplicates_within_one_batch(sink: Sink) -> None:
+    assert await sink.write(trades([1, 2, 2, 3, 1])) == Receipt(written=3, duplicates=2)
+    assert await stored(sink, "trade_id") == [1, 2, 3]
+
+
+async def test_the_venue_and_the_symbol_are_part_of_the_key(sink: Sink) -> None:
+    rows = [trade(1), trade(1, symbol="ethusdt"), trade(1, venue="usdm")]
+    assert await sink.write(Batch(Table.TRADES, rows)) == Receipt(written=3, duplicates=0)
+
+
+async def test_candles_are_written_once(sink: Sink) -> None:
+    rows = [candle("2024-08-08 12:00:00+00"), candle("2024-08-08 12:05:00+00"), candle("2024-08-08 12:00:00+00")]
+    assert await sink.write(Batch(Table.CANDLES, rows)) == Receipt(written=2, duplicates=1)
+    other = candle("2024-08-08 12:00:00+00", timeframe="15m")
+    assert await sink.write(Batch(Table.CANDLES, [other])) == Receipt(written=1, duplicates=0)
+
+
+REFUSED = {
+    "a price that is too large": {"price": "1000000000000"},
+    "a price that is no number": {"price": "12,5"},
+    "an empty price": {"price": ""},
+    "a missing price": {"price": r"\N"},
+    "an id that is too large": {"trade_id": str(2**63)},
+    "a time that does not exist": {"time": "2024-02-30 00:00:00+00"},
+    "a time that is no date": {"time": "yesterdayish at noon"},
+    "a column too many": {"received_at": "\\N\t1"},
+    "a NUL": {"symbol": "btc\0usdt"},
+}
+
+
+@pytest.mark.parametrize("changed", REFUSED.values(), ids=REFUSED.keys())
+@pytest.mark.parametrize("seen_before", [False, True])
+async def test_a_refused_row_leaves_nothing_of_its_batch(
+    sink: Sink, changed: dict[str, str], seen_before: bool
+) -> None:
+    if seen_before:  # the batch then goes the way of batches with duplicates
+        await sink.write(trades([0]))
+        await sink.write(trades([0]))
+    rows = [trade(0), trade(1), trade(2, **changed), trade(3)]
+    with pytest.raises(StoreRejected):
+        await sink.write(Batch(Table.TRADES, rows))
+    assert await stored(sink, "trade_id") == ([0] if seen_before else [])
+    # the neighbours can be stored, on the same sink
+    assert await sink.write(trades([0, 1, 3])) == Receipt(written=2 + (not seen_before), duplicates=int(seen_before))
+
+
+async def test_bytes_that_are_not_text_are_refused(sink: Sink) -> None:
+    broken = trade(2).replace(b"btcusdt", b"btc\xff\xfeusdt")
+    with pytest.raises(StoreRejected):
+        await sink.write(Batch(Table.TRADES, [trade(1), broken]))
+    assert await stored(sink, "trade_id") == []
+
+
+async def test_a_symbol_of_any_script_is_kept(sink: Sink) -> None:
+    await sink.write(trades([1], symbol="币安人生usdt"))
+    assert await stored(sink, "symbol") == ["币安人生usdt"]
+
+
+async def test_rows_of_any_year_find_a_place(sink: Sink) -> None:
+    days = [f"{year}-{month_day}" for year in range(2017, 2031) for month_day in ("01-01", "02-28", "12-31")]
+    rows = [trade(number, day=day) for number, day in enumerate(days)]
+    assert await sink.write(Batch(Table.TRADES, rows)) == Receipt(written=len(days), duplicates=0)
+    assert await sink.write(Batch(Table.TRADES, rows)) == Receipt(written=0, duplicates=len(days))
+    opens = [candle(f"{day} 00:00:00+00") for day in days]
+    assert await sink.write(Batch(Table.CANDLES, opens)) == Receipt(written=len(days), duplicates=0)
+
+
+async def test_the_last_instant_of_a_day_and_the_first_of_the_next(sink: Sink) -> None:
+    rows = [trade(1, time="2024-02-29 23:59:59.999999+00"), trade(2, time="2024-03-01 00:00:00+00")]
+    assert await sink.write(Batch(Table.TRADES, rows)) == Receipt(written=2, duplicates=0)
+
+
+async def test_numbers_are_kept_to_the_last_digit(sink: Sink) -> None:
+    prices = ["99999999999.99999999", "999999999999.99999999", "0.00000001", "0.10000000"]
+    await sink.write(Batch(Table.TRADES, [trade(i, price=price) for i, price in enumerate(prices)]))
+    assert await stored(sink, "price") == sorted(map(Decimal, prices))
+    volume = "123456789012345678901234567890.12345678"
+    await sink.write(Batch(Table.CANDLES, [candle("2024-08-08 12:00:00+00", volume=volume)]))
+    assert [str(value) for value in await stored(sink, "volume", Table.CANDLES)] == [volume]
+
+
+async def test_two_sinks_race_on_the_same_rows(stores: Stores) -> None:
+    first, second = await stores.open(), await stores.open()
+    ids = list(range(2000))
+
+    async def write(sink: Sink, order: list[int]) -> list[Receipt]:
+        return [await sink.write(trades(order[i : i + 100])) for i in range(0, len(order), 100)]
+
+    # opposite orders within and between batches: the worst case for locks
+    receipts = await asyncio.gather(write(first, ids), write(second, ids[::-1]), write(first, ids[::-1]))
+    flat = [receipt for each in receipts for receipt in each]
+    assert sum(receipt.written for receipt in flat) == len(ids)
+    assert sum(receipt.duplicates for receipt in flat) == 2 * len(ids)
+    assert await stored(first, "trade_id") == ids
+
+
+@pytest.mark.parametrize("replay", [False, True])
+async def test_after_a_cancelled_write_the_next_one_works(sink: Sink, replay: bool) -> None:
+    ids = list(range(5000))
+    if replay:
+        await sink.write(trades(ids[:10]))
+        await sink.write(trades(ids[:10]))
+    for delay_s in (0.0, 0.0005, 0.002, 0.005, 0.01, 0.02):
+        task = asyncio.create_task(sink.write(trades(ids)))
+        await asyncio.sleep(delay_s)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        # whole or not at all
+        assert len(await stored(sink, "trade_id")) in ((10 if replay else 0), 5000)
+    receipt = await sink.write(trades(ids))
+    assert receipt.written + receipt.duplicates == 5000
+    assert await stored(sink, "trade_id") == ids
+    assert sink.pool_use().busy == 0
+
+
+async def test_pool_use_is_within_its_limit(sink: Sink) -> None:
+    await asyncio.gather(*(sink.write(trades([i])) for i in range(20)))
+    use = sink.pool_use()
+    assert 0 <= use.busy <= use.open <= use.limit
+    assert use.open >= 1
+
+
+async def test_closing_is_idempotent_and_final(sink: Sink) -> None:
+    await sink.write(trades([1]))
+    await sink.close()
+    await sink.close()
+    with pytest.raises(StoreUnavailable):
+        await sink.write(trades([2]))
+    assert sink.pool_use().open == 0

@@ -1,0 +1,97 @@
+"""Stand-ins for the outer world that keep its promises: they pass the same contract suites."""
+
+import re
+from datetime import UTC, datetime
+from decimal import Context, Decimal, InvalidOperation
+
+from crypto_quant.errors import StoreRejected, StoreUnavailable
+from crypto_quant.seams import COLUMNS, Batch, PoolUse, Receipt, Table
+
+KEYS = {
+    Table.TRADES: ("time", "symbol", "trade_id", "venue"),
+    Table.CANDLES: ("venue", "symbol", "timeframe", "time"),
+}
+_NUMERIC = {
+    "price": 12, "quantity": 12, "open": 12, "high": 12, "low": 12, "close": 12,
+    "volume": 30, "quote_volume": 30, "taker_buy_volume": 30, "taker_buy_quote_volume": 30,
+}  # fmt: skip
+# the default context has 28 digits, NUMERIC(38,8) holds more
+_EXACT = Context(prec=60)
+_NULLABLE = {
+    Table.TRADES: {"received_at"},
+    Table.CANDLES: {
+        "quote_volume", "trade_count", "taker_buy_volume", "taker_buy_quote_volume", "first_trade_id", "last_trade_id",
+    },
+}  # fmt: skip
+
+
+class MemorySink:
+    """A ``seams.Sink`` in memory that refuses what the database would refuse. ``rows`` holds what is stored.
+
+    ``failures`` are raised by the next writes, one each, before anything is stored.
+    """
+
+    def __init__(self) -> None:
+        self.rows: dict[Table, dict[tuple[object, ...], dict[str, object]]] = {table: {} for table in Table}
+        self.failures: list[Exception] = []
+        self.writes = 0
+        self.closed = False
+
+    async def write(self, batch: Batch) -> Receipt:
+        if self.closed:
+            raise StoreUnavailable("writing after the store was closed", subject=batch.table)
+        self.writes += 1
+        if self.failures:
+            raise self.failures.pop(0)
+        parsed = [_parse(batch.table, row) for row in batch.rows]
+        written = 0
+        for values in parsed:
+            key = tuple(values[column] for column in KEYS[batch.table])
+            if key not in self.rows[batch.table]:
+                self.rows[batch.table][key] = values
+                written += 1
+        return Receipt(written=written, duplicates=len(parsed) - written)
+
+    def pool_use(self) -> PoolUse:
+        return PoolUse(limit=1, open=0 if self.closed else 1, busy=0)
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+def _parse(table: Table, row: bytes) -> dict[str, object]:
+    try:
+        text = row.decode()
+    except UnicodeDecodeError as error:
+        raise StoreRejected("invalid byte sequence", subject=table) from error
+    if not text.endswith("\n") or "\n" in text[:-1] or "\0" in text:
+        raise StoreRejected("a row is not one line of text", subject=table)
+    fields = text[:-1].split("\t")
+    if len(fields) != len(COLUMNS[table]):
+        raise StoreRejected("wrong number of columns", subject=table)
+    return {column: _value(table, column, field) for column, field in zip(COLUMNS[table], fields, strict=True)}
+
+
+def _value(table: Table, column: str, field: str) -> object:
+    if field == r"\N":
+        if column not in _NULLABLE[table]:
+            raise StoreRejected(f"null value in column {column}", subject=table)
+        return None
+    try:
+        if column in _NUMERIC:
+            number = _EXACT.quantize(Decimal(field), Decimal("1e-8"))
+            if number.is_finite() and abs(number) >= Decimal(10) ** _NUMERIC[column]:
+                raise StoreRejected("numeric field overflow", subject=f"{table}, {column}")
+            return number
+        if column in ("time", "received_at"):
+            return datetime.fromisoformat(field).astimezone(UTC)
+        if column.endswith("_id") or column == "trade_count":
+            number_id = int(field)
+            if not -(2**63) <= number_id < 2**63:
+                raise StoreRejected("out of range for type bigint", subject=f"{table}, {column}")
+            return number_id
+        if column == "is_buyer_maker":
+            return {"t": True, "f": False}[field]
+    except (ValueError, KeyError, InvalidOperation) as error:
+        raise StoreRejected("invalid input syntax", subject=f"{table}, {column}") from error
+    return re.sub(r"\\(.)", lambda match: {"t": "\t", "n": "\n"}.get(match[1], match[1]), field)

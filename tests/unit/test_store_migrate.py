@@ -1,0 +1,44 @@
+"""The packaged migrations, without a database."""
+
+import pytest
+
+from crypto_quant.seams import COLUMNS, Table
+from crypto_quant.store.migrate import EXPECTED, migrations
+from crypto_quant.store.tier import TIMESCALE_MIN, Tier, version_tuple
+
+# A released migration is never edited: databases remember its checksum. Add a line for each new one.
+RELEASED = {"0001_tables": "57a79bd8e7fd03eb20f14b7b3d3cb1b69bb5531aab787629bd41db6b0b2a00ca"}
+
+
+def test_versions_are_numbered_without_a_hole() -> None:
+    assert [m.version for m in migrations()] == list(range(1, len(migrations()) + 1))
+
+
+def test_released_migrations_are_what_they_were() -> None:
+    assert {f"{m.version:04}_{m.name}": m.checksum for m in migrations()} == RELEASED
+
+
+def test_each_family_gets_its_own_lines() -> None:
+    first = migrations()[0]
+    plain, hyper = first.for_tier(Tier.POSTGRESQL), first.for_tier(Tier.TIMESCALE_APACHE)
+    assert plain.count("PARTITION BY RANGE (time)") == len(Table)
+    assert "create_hypertable" not in plain
+    assert hyper.count("SELECT create_hypertable") == len(Table)
+    assert "PARTITION BY" not in hyper
+    assert hyper == first.for_tier(Tier.TIMESCALE_COMMUNITY)
+
+
+def test_expected_columns_are_those_of_a_row() -> None:
+    assert {table: tuple(columns) for table, columns in EXPECTED.items()} == dict(COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [("2.19.3", (2, 19, 3)), ("2.18.1-dev", (2, 18, 1)), ("2.20", (2, 20)), ("2.x", (2,)), ("", ())],
+)
+def test_versions_are_compared_as_numbers(text: str, numbers: tuple[int, ...]) -> None:
+    assert version_tuple(text) == numbers
+
+
+def test_the_oldest_timescaledb_that_is_taken() -> None:
+    assert version_tuple("2.18.0") < TIMESCALE_MIN <= version_tuple("2.18.1") < version_tuple("2.100.0")
