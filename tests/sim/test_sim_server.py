@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import aiohttp
@@ -414,3 +415,16 @@ async def test_prints_of_several_trades_have_no_trade_stream(client: Client) -> 
         socket = await client.open(f"{exchange.ws_url}/ws/btcusdt@trade/btcusdt@aggTrade")
         assert [(one["e"], one["a"]) for one in await socket.messages(2)] == [("aggTrade", 9), ("aggTrade", 10)]
         assert (await client.get(f"{exchange.rest_url}/api/v3/trades?symbol=BTCUSDT"))[1] == []
+
+
+async def test_a_tape_that_breaks_is_heard_of(client: Client) -> None:
+    class Torn(ListTape):
+        def blocks(self) -> Iterator[Sequence[Trade]]:
+            yield self.trades
+            raise ConfigError("the tape is torn")
+
+    torn = Torn(small_market().symbols, small_market().trades)
+    async with SimulatedExchange(torn, speed=MAX, hold_until_subscribed=True) as exchange:
+        await client.open(f"{exchange.ws_url}/ws/btcusdt@trade")
+        with pytest.raises(ConfigError, match="torn"):
+            await asyncio.wait_for(exchange.finished(), 5)

@@ -1,3 +1,5 @@
+from itertools import groupby
+
 from crypto_quant.sim.aggregate import Aggregate, Aggregator
 from crypto_quant.sim.numbers import parse8
 from crypto_quant.sim.tape import Trade
@@ -11,10 +13,9 @@ def trade(
 
 def joined(trades: list[Trade], first_id: int = 3_000_000_001) -> list[Aggregate]:
     aggregator = Aggregator({"BTCUSDT": first_id, "ETHUSDT": 7})
-    out: list[Aggregate] = []
-    for one in trades:
-        out += aggregator.add(one)
-    return out + aggregator.flush()
+    return [
+        one for _, instant in groupby(trades, lambda trade: trade.time_us) for one in aggregator.join(list(instant))
+    ]
 
 
 # the scenario of the exchange's documentation: five trades, three aggregates
@@ -57,14 +58,6 @@ def test_symbols_do_not_disturb_each_other() -> None:
         ("BTCUSDT", 1, 1, 2),
         ("ETHUSDT", 7, 9, 9),
     ]
-
-
-def test_an_aggregate_is_not_told_before_its_time_is_over() -> None:
-    aggregator = Aggregator({"BTCUSDT": 1})
-    assert aggregator.add(trade(1, "1", "1", 10)) == []
-    assert aggregator.add(trade(2, "1", "1", 10)) == []
-    (done,) = aggregator.add(trade(3, "1", "1", 11))
-    assert (done.first_id, done.last_id) == (1, 2)
 
 
 def test_recorded_aggregates_keep_their_ids() -> None:

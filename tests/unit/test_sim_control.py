@@ -78,6 +78,8 @@ def test_a_missing_id_is_refused() -> None:
         ("", 3, "Invalid JSON: expected value at line 1 column 1"),
         ("\n oops", 3, "Invalid JSON: expected value at line 2 column 2"),
         ("[" * 100_000, 3, "Invalid JSON"),
+        ("1" * 10_000, 3, "Invalid JSON"),
+        ('{"method":"\\ud800","params":["\\udfff"],"id":"\\ud83d"}', 3, "Invalid JSON: lone surrogate"),
     ],
 )
 def test_errors(request_: object, code: int, gist: str) -> None:

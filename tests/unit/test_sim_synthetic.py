@@ -1,5 +1,5 @@
 from collections import Counter
-from itertools import islice, pairwise
+from itertools import groupby, islice, pairwise
 
 import pytest
 
@@ -52,7 +52,8 @@ def test_time_never_runs_back() -> None:
 def test_takers_sweep_makers_and_prices() -> None:
     tape = market()
     aggregator = Aggregator({symbol.name: 1 for symbol in tape.symbols})
-    aggregates = [one for trade in trades(tape) for one in aggregator.add(trade)] + aggregator.flush()
+    instants = [list(instant) for _, instant in groupby(trades(tape), lambda trade: trade.time_us)]
+    aggregates = [one for instant in instants for one in aggregator.join(instant)]
     sizes = Counter(one.last_id - one.first_id + 1 for one in aggregates)
     assert sizes[1] > sizes[2] > 0
     assert max(sizes) > 2

@@ -117,7 +117,7 @@ async def _serve(exchange: SimulatedExchange) -> None:
         click.echo(f"  REST     {exchange.rest_url}", err=True)
         click.echo("Ctrl-C ends it.", err=True)
         click.echo(json.dumps({"ws_url": exchange.ws_url, "rest_url": exchange.rest_url}))
-        await ended.wait()
+        await exchange.until(ended)
     click.echo(f"Ended after {exchange.market.printed:,} trades.", err=True)
 
 

@@ -49,8 +49,11 @@ def answer(text: str, link: Subscriber) -> bytes:
         request = json.loads(text)
     except json.JSONDecodeError as problem:
         return _error(3, f"Invalid JSON: expected value at line {problem.lineno} column {problem.colno}", None)
-    except RecursionError:
-        return _error(3, f"Invalid JSON: recursion limit exceeded at line 1 column {len(text)}", None)
+    except (RecursionError, ValueError):
+        # too deep, or a number of thousands of digits
+        return _error(3, f"Invalid JSON: limit exceeded at line 1 column {len(text)}", None)
+    if not _is_text(request):
+        return _error(3, f"Invalid JSON: lone surrogate at line 1 column {len(text)}", None)
     where = f"at line 1 column {len(text)}"
     number: object = None
     try:
@@ -67,6 +70,15 @@ def answer(text: str, link: Subscriber) -> bytes:
     except Refusal as refusal:
         return _error(refusal.code, refusal.text, number)
     return to_json({"result": result, "id": number})
+
+
+def _is_text(request: object) -> bool:
+    # Python reads halves of surrogate pairs that no UTF-8 message can carry back
+    try:
+        to_json(request)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _error(code: int, text: str, number: object) -> bytes:

@@ -29,6 +29,7 @@ class Channel:
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
+        self.head = messages.combined_head(stream.name)
         # a dict keeps the order of joining, so that two runs send in the same order
         self.members: dict[Outlet, None] = {}
         # the state of the candle book that was sent last
@@ -126,7 +127,8 @@ class Hub:
     def _send_candle(self, channel: Channel, open_us: int, final: bool, event_us: int) -> None:
         stream = channel.stream
         candle = self._market.books[stream.symbol].candle(stream.interval, open_us, stream.offset_us)
-        if candle is not None:
+        # a running candle without trades has not changed, it has only begun
+        if candle is not None and (final or candle.count):
             build = partial(messages.kline, stream.symbol, stream.interval, candle, event_us, final=final)
             self._send(channel, build, final)
 
@@ -140,14 +142,21 @@ class Hub:
             self._deliver(channel, build)
 
     def _deliver(self, channel: Channel, build: Build) -> None:
+        members = channel.members
+        self.sent += len(members)
+        if len(members) == 1:
+            for link in members:
+                link.put(_frame(channel, build, link))
+            return
         frames: dict[tuple[TimeUnit, bool], bytes] = {}
-        for link in channel.members:
+        for link in members:
             form = (link.unit, link.combined)
             frame = frames.get(form)
             if frame is None:
-                payload = build(link.unit)
-                if link.combined:
-                    payload = messages.combined(channel.stream.name, payload)
-                frame = frames[form] = messages.text_frame(payload)
+                frame = frames[form] = _frame(channel, build, link)
             link.put(frame)
-            self.sent += 1
+
+
+def _frame(channel: Channel, build: Build, link: Outlet) -> bytes:
+    payload = build(link.unit)
+    return messages.text_frame(channel.head + payload + b"}" if link.combined else payload)

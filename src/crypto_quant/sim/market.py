@@ -91,7 +91,8 @@ class Market:
                 due_us = trade.time_us + STREAM_LATENCY_US
                 if due_us > until_us:
                     break
-                self.now_us = max(self.now_us, due_us)
+                if due_us > self.now_us:
+                    self.now_us = due_us
                 left -= self._print_instant(trade, due_us, listener)
                 if self._next is None:
                     return False
@@ -109,26 +110,22 @@ class Market:
 
     def _print_instant(self, trade: Trade, event_us: int, listener: Listener) -> int:
         time_us = trade.time_us
-        count = 0
-        following: Trade | None = trade
+        instant = [trade]
+        following = next(self._trades, None)
         while following is not None and following.time_us == time_us:
-            self.history.add_trade(following)
-            self.books[following.symbol].add(following)
-            listener.on_trade(following, event_us)
-            for one in self._aggregator.add(following):
-                self._print_aggregate(one, event_us, listener)
-            count += 1
+            instant.append(following)
             following = next(self._trades, None)
         self._next = following
-        for one in self._aggregator.flush():
-            self._print_aggregate(one, event_us, listener)
+        for one in instant:
+            self.books[one.symbol].add(one)
+            listener.on_trade(one, event_us)
+        aggregates = self._aggregator.join(instant)
+        self.history.add(instant, aggregates)
+        for whole in aggregates:
+            listener.on_aggregate(whole, event_us)
         self.last_trade_us = time_us
-        self.printed += count
-        return count
-
-    def _print_aggregate(self, one: Aggregate, event_us: int, listener: Listener) -> None:
-        self.history.add_aggregate(one)
-        listener.on_aggregate(one, event_us)
+        self.printed += len(instant)
+        return len(instant)
 
     def _keep_appointment(self, event_us: int, listener: Listener) -> None:
         second_us = self._second_us

@@ -46,7 +46,12 @@ def text_frame(payload: bytes) -> bytes:
 
 def combined(stream: str, payload: bytes) -> bytes:
     """Return a payload wrapped as on ``/stream``."""
-    return b'{"stream":"%b","data":%b}' % (stream.encode(), payload)
+    return combined_head(stream) + payload + b"}"
+
+
+def combined_head(stream: str) -> bytes:
+    """Return what stands before the payload on ``/stream``; a closing brace stands after it."""
+    return b'{"stream":"%b","data":' % stream.encode()
 
 
 def agg_trade(one: Aggregate, event_us: int, unit: TimeUnit) -> bytes:

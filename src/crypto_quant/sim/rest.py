@@ -9,7 +9,7 @@ import msgspec
 from crypto_quant.sim import exchange_info
 from crypto_quant.sim.aggregate import Aggregate
 from crypto_quant.sim.candles import Candle
-from crypto_quant.sim.history import TradeLog
+from crypto_quant.sim.history import Log
 from crypto_quant.sim.intervals import INTERVALS, LENGTHS_US, US_PER_S, open_of
 from crypto_quant.sim.limits import Limits
 from crypto_quant.sim.market import Market
@@ -192,6 +192,8 @@ class Desk:
         if start_us is None:
             start_us = _back(open_of(last_us, interval, offset_us), interval, offset_us, limit - 1)
         rows: list[list[object]] = []
+        if start_us > last_us:
+            return rows
         for candle in self._market.books[symbol].span(interval, start_us, last_us, offset_us):
             if len(rows) == limit:
                 break
@@ -236,7 +238,7 @@ def error_body(code: int, text: str) -> bytes:
     return to_json({"code": code, "msg": text})
 
 
-def _by_time(log: TradeLog, start_us: int | None, end_us: int | None, limit: int) -> tuple[int, int]:
+def _by_time(log: Log, start_us: int | None, end_us: int | None, limit: int) -> tuple[int, int]:
     """Positions: oldest rows from a start, or else the most recent ones up to an end; both bounds inclusive."""
     end = len(log) if end_us is None else log.at_time(end_us + 1)
     if start_us is None:

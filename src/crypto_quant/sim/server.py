@@ -172,9 +172,24 @@ class SimulatedExchange:
         """Wait until a finite tape has been printed and its last candles have closed, and all of it was read.
 
         ``read`` means taken by the clients' sockets. At a pace of its own, the exchange calls the tape finished
-        ``tail_s`` after its last trade in exchange time, too.
+        ``tail_s`` after its last trade in exchange time, too. Raises what broke the tape, should it break.
         """
-        await self._finished.wait()
+        await self._or_broken(self._finished)
+
+    async def until(self, event: asyncio.Event) -> None:
+        """Print until ``event``; raise what broke the tape, should it break."""
+        await self._or_broken(event)
+
+    async def _or_broken(self, event: asyncio.Event) -> None:
+        if self._pump is None:
+            raise RuntimeError("the exchange is not running")
+        waiting = asyncio.ensure_future(event.wait())
+        try:
+            await asyncio.wait({waiting, self._pump}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+        if self._pump.done():
+            self._pump.result()
 
     def release(self) -> None:
         """Let time run, where it was held until the first subscription."""
