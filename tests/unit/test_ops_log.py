@@ -151,4 +151,15 @@ def test_libraries_warnings_are_heard_and_the_links_own_chatter_is_not() -> None
     logging.getLogger("asyncio").warning("slow")
     logging.getLogger("asyncio").info("chatter")
     logging.getLogger("picows.link").error("disconnected")
-    assert out.getvalue() == "asyncio: slow\n"
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert [(line["event"], line["level"], line["library"]) for line in lines] == [("slow", "warning", "asyncio")]
+
+
+def test_a_report_on_a_terminal_leaves_out_what_says_nothing() -> None:
+    out = io.StringIO()
+    emit = log.setup("INFO", "console", out)
+    emit({"event": "Pipeline statistics", "level": "info", "trades_received": 0, "gaps": 0, "links": 2, "lag": None})
+    assert "trades_received=0" in out.getvalue()
+    assert "links=2" in out.getvalue()
+    assert "gaps" not in out.getvalue()
+    assert "lag" not in out.getvalue()

@@ -4,7 +4,9 @@ import asyncio
 import ipaddress
 import json
 import signal
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,7 +92,16 @@ def simulate(
         limits=Limits(life_s=life),
         history_limit=history,
     )
-    asyncio.run(_serve(exchange))
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(exchange))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    if sys.platform == "win32":
+        return asyncio.new_event_loop
+    import uvloop  # noqa: PLC0415 - absent on Windows
+
+    return uvloop.new_event_loop
 
 
 async def _serve(exchange: SimulatedExchange) -> None:

@@ -1,7 +1,7 @@
 """The whole recorder: collector, intake, writer, candle keeper and statistics, from the first frame to the drain."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -17,6 +17,8 @@ from crypto_quant.seams import Batch, Emit, Sink
 SaveLeftover = Callable[[Sequence[Batch]], Sequence[events.RowsLeft]]
 
 _WATCH_S = 0.02
+# how long the database may take to close
+_CLOSE_S = 5.0
 
 
 class Ending(StrEnum):
@@ -97,7 +99,7 @@ class Pipeline:
             await self._until_stopped(watched, stopping, deadline)
         finally:
             self._stop.set()
-            ending = await self._drain(writing, collecting, others)
+            ending = await self._to_its_end(self._drain(writing, collecting, others))
             await _end(stopping)
         for task in (writing, collecting, *others):
             if task.done() and not task.cancelled() and (failure := task.exception()) is not None:
@@ -117,6 +119,21 @@ class Pipeline:
             if not done or any(task.cancelled() or task.exception() is not None for task in done):
                 return
 
+    async def _to_its_end(self, drain: Coroutine[Any, Any, Ending]) -> Ending:
+        """Drain to the end even when cancelled meanwhile, which only hurries it: rows must be stored or saved."""
+        draining = asyncio.create_task(drain, name="drain")
+        cancelled: asyncio.CancelledError | None = None
+        while not draining.done():
+            try:
+                await asyncio.wait({draining})
+            except asyncio.CancelledError as again:
+                cancelled = again
+                self.abort()
+        ending = draining.result()
+        if cancelled is not None:
+            raise cancelled
+        return ending
+
     async def _drain(
         self, writing: asyncio.Task[None], collecting: asyncio.Task[None], others: list[asyncio.Task[None]]
     ) -> Ending:
@@ -135,7 +152,7 @@ class Pipeline:
             self._save(left)
         self.stats.pool = self._sink.pool_use()
         try:
-            async with asyncio.timeout(5.0):
+            async with asyncio.timeout(_CLOSE_S):
                 await self._sink.close()
         except TimeoutError:
             self._tell("the database did not close in time")

@@ -18,6 +18,7 @@ from crypto_quant.seams import Emit
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 FORMATS = ("auto", "json", "console")
+_ALWAYS_TOLD = ("trades_received", "trades_written", "pending_trades")
 
 
 def setup(level: str = "INFO", log_format: str = "auto", stream: TextIO | None = None) -> Emit:
@@ -31,13 +32,15 @@ def setup(level: str = "INFO", log_format: str = "auto", stream: TextIO | None =
     if as_json:
         renderer = structlog.processors.JSONRenderer(ensure_ascii=False)
     else:
-        renderer = structlog.dev.ConsoleRenderer(colors=out.isatty() and not os.environ.get("NO_COLOR"))
+        colours = out.isatty() and not os.environ.get("NO_COLOR")
+        renderer = structlog.dev.ConsoleRenderer(colors=colours, sort_keys=False)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             _utc_milliseconds,
             _plain_fields,
             _key_order,
+            *([] if as_json else [_only_what_says_something]),
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
@@ -45,9 +48,9 @@ def setup(level: str = "INFO", log_format: str = "auto", stream: TextIO | None =
         cache_logger_on_first_use=False,
     )
     # libraries speak through logging: their warnings matter, their chatter does not
-    logging.basicConfig(level=logging.WARNING, stream=out, format="%(name)s: %(message)s", force=True)
-    logging.getLogger("picows").setLevel(logging.CRITICAL)  # every end of a link is an event of ours already
     logger = structlog.get_logger()
+    logging.basicConfig(level=logging.WARNING, handlers=[_Bridge(logger)], force=True)
+    logging.getLogger("picows").setLevel(logging.CRITICAL)  # every end of a link is an event of ours already
 
     def emit(event: object) -> None:
         if isinstance(event, Event):
@@ -65,6 +68,18 @@ def setup(level: str = "INFO", log_format: str = "auto", stream: TextIO | None =
     return emit
 
 
+class _Bridge(logging.Handler):
+    """Turns what libraries log into lines of the same form."""
+
+    def __init__(self, logger: Any) -> None:  # noqa: ANN401  # structlog's loggers are made at run time
+        super().__init__()
+        self._logger = logger
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(OSError):
+            self._logger.log(record.levelno, record.getMessage(), library=record.name)
+
+
 def _utc_milliseconds(_: object, __: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     if "timestamp" not in fields:
         moment = structlog.processors.TimeStamper(fmt="iso", utc=True)(None, "", {})["timestamp"]
@@ -79,3 +94,10 @@ def _plain_fields(_: object, __: str, fields: MutableMapping[str, Any]) -> Mutab
 def _key_order(_: object, __: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     head = {key: fields.pop(key) for key in ("event", "level", "timestamp") if key in fields}
     return {**head, **fields}
+
+
+def _only_what_says_something(_: object, __: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Leave out of a report, on a terminal, the counts that are zero: what remains fits two lines."""
+    if not str(fields.get("event", "")).endswith("statistics"):
+        return fields
+    return {key: value for key, value in fields.items() if value or key in _ALWAYS_TOLD}

@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from typing import get_type_hints
 
 import msgspec
+from msgspec import convert
 
 from crypto_quant.errors import ConfigError
 from crypto_quant.sim import messages
@@ -160,10 +162,16 @@ class Faults:
         name = request.pop("fault", None)
         if name not in COMMANDS:
             raise ConfigError("unknown fault", subject=repr(name), hint=f"One of: {', '.join(COMMANDS)}")
-        if isinstance(payload := request.get("payload"), str):
-            request["payload"] = payload.encode()
+        call = getattr(self, str(name))
+        kinds = get_type_hints(call)
         try:
-            hit = getattr(self, str(name))(**request)
+            arguments = {
+                key: value.encode() if key == "payload" and isinstance(value, str) else convert(value, kinds[key])
+                for key, value in request.items()
+            }
+            hit = call(**arguments)
+        except KeyError as problem:
+            raise ConfigError("a fault has no such argument", subject=f"{name}: {problem}") from None
         except (TypeError, ValueError) as problem:
             raise ConfigError("wrong arguments for a fault", subject=f"{name}: {problem}") from None
         return hit if isinstance(hit, int) else None
