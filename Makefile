@@ -5,7 +5,7 @@ UV := scripts/uv
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench clean
+.PHONY: help demo test lint format bench docs clean
 
 help: ## Show these targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1|/' | awk -F'|' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -33,6 +33,10 @@ format: ## Put the format right
 bench: ## Measure wire to committed rows against a bare COPY of the same rows
 	@$(UV) sync --quiet --locked
 	@.venv/bin/python benchmarks/run.py $(ARGS)
+
+docs: ## Write docs/command-line.md anew from the commands' own help
+	@$(UV) sync --quiet --locked
+	@.venv/bin/python scripts/command-line-docs
 
 clean: ## Stop the test databases; remove .venv and everything made by tools
 	@scripts/test-databases stop

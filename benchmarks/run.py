@@ -21,13 +21,13 @@ from pathlib import Path
 import asyncpg
 import picows
 import uvloop
-from crypto_quant.store.timescale import open_sink
 
 from crypto_quant.compose import open_recorder
 from crypto_quant.config import Settings
 from crypto_quant.market import Venue
 from crypto_quant.rows import TimeText, key_text, trade_row
 from crypto_quant.seams import COLUMNS, Table
+from crypto_quant.store.timescale import open_sink
 
 sys.path.insert(0, str(Path(__file__).parent))
 import generator  # the load generator stands beside this file

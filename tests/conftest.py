@@ -34,7 +34,8 @@ async def community_url() -> str:
     url = server_url("community")
     connection = await asyncpg.connect(url, statement_cache_size=0)
     try:
-        await connection.execute("DROP TABLE IF EXISTS trades, candles, crypto_quant_schema CASCADE")
+        for table in ("trades", "candles", "crypto_quant_schema"):  # a hypertable is dropped alone or not at all
+            await connection.execute(f"DROP TABLE IF EXISTS {table} CASCADE")
     finally:
         await connection.close()
     return url

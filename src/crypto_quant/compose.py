@@ -86,7 +86,7 @@ async def open_recorder(settings: Settings, emit: Emit, rng: random.Random | Non
         clock = SystemClock()
         stats = PipelineStats(int(asyncio.get_running_loop().time() * 1e9))
         directory = data_dir(settings)
-        quarantine = FileQuarantine(directory / "set-aside")
+        quarantine = FileQuarantine(directory / "set-aside", emit=emit)
         writer = TimescaleWriter(
             sink,
             batch_size=settings.batch_size,

@@ -11,6 +11,7 @@ import pytest
 
 from crypto_quant.errors import ConfigError, StoreDenied, StoreRejected, StoreUnavailable
 from crypto_quant.seams import Batch, Receipt, Table
+from crypto_quant.store import timescale
 from crypto_quant.store.timescale import TimescaleSink, open_sink
 
 
@@ -232,3 +233,43 @@ async def test_after_a_replay_new_rows_are_copied_straight_again(
         assert len(ways) == 4
         await sink.write(trades(21, 30))
         assert len(ways) == 4
+
+
+async def test_a_deadlock_is_resolved_within_the_write(database_url: str, admin: asyncpg.Connection) -> None:
+    async with opened(database_url) as sink:
+        await sink.write(trades(0, 0))  # the partition or chunk exists
+        insert = (
+            "INSERT INTO trades (time, symbol, trade_id, price, quantity, first_trade_id, last_trade_id,"
+            " is_buyer_maker) VALUES ('2024-08-08 12:00:00+00', 'btcusdt', $1, 1, 1, 1, 1, true)"
+        )
+        async with admin.transaction():
+            await admin.execute("SET LOCAL deadlock_timeout = '1h'")  # so that the sink is the one to give way
+            await admin.execute(insert, 2)
+            write = asyncio.create_task(sink.write(trades(1, 2)))
+            await until_waiting(admin)
+            await admin.execute(insert, 1)
+        assert await write == Receipt(written=0, duplicates=2)
+
+
+async def test_a_constraint_of_the_user_refuses_a_row(database_url: str, admin: asyncpg.Connection) -> None:
+    async with opened(database_url) as sink:
+        await admin.execute("ALTER TABLE trades ADD CONSTRAINT mine CHECK (trade_id < 100)")
+        with pytest.raises(StoreRejected, match="mine"):
+            await sink.write(trades(99, 101))
+        assert await sink.write(trades(98, 99)) == Receipt(written=2, duplicates=0)
+
+
+async def test_closing_cuts_off_a_write_that_hangs(
+    database_url: str, admin: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timescale, "CLOSE_TIMEOUT_S", 0.2)
+    async with opened(database_url) as sink:
+        async with admin.transaction():
+            await admin.execute("LOCK TABLE trades IN ACCESS EXCLUSIVE MODE")
+            write = asyncio.create_task(sink.write(trades(1, 10)))
+            await until_waiting(admin)
+            async with asyncio.timeout(3):
+                await sink.close()
+                with pytest.raises(StoreUnavailable):
+                    await write
+        assert await admin.fetchval("SELECT count(*) FROM trades") == 0

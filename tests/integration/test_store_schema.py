@@ -79,7 +79,9 @@ async def test_native_partitions_on_postgresql(postgres_url: str) -> None:
     assert [type(event) for event in seen] == [events.PartitionCreated] * 4 + [events.StoreReady]
     seen.clear()
     await sink.write(Batch(Table.TRADES, [ROW % 1]))
-    assert [event.partition for event in seen] == ["trades_p20240808", "trades_p20240809"]  # type: ignore[attr-defined]
+    await sink.write(Batch(Table.TRADES, [(ROW % 2).replace(b"08-08", b"08-09")]))
+    made = [event.partition for event in seen if isinstance(event, events.PartitionCreated)]
+    assert made == ["trades_p20240808", "trades_p20240809", "trades_p20240810"]
     async with sink.reading() as connection:
         bounds = await connection.fetchval(
             "SELECT pg_get_expr(relpartbound, oid) FROM pg_class WHERE relname = 'trades_p20240808'"
@@ -221,6 +223,32 @@ async def test_a_column_that_was_changed_is_named(connection: asyncpg.Connection
     await connection.execute("ALTER TABLE trades DROP COLUMN received_at")
     with pytest.raises(SchemaMismatch, match=r"trades.*no column received_at"):
         await migrate(connection)
+
+
+async def test_a_table_of_ours_that_is_gone_is_named(connection: asyncpg.Connection) -> None:
+    await migrate(connection)
+    await connection.execute("DROP TABLE candles")
+    with pytest.raises(SchemaMismatch, match=r"candles.*it does not exist"):
+        await check(connection)
+
+
+async def test_an_older_schema_is_brought_up_with_its_rows(
+    connection: asyncpg.Connection, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = await open_sink(database_url)
+    await sink.write(Batch(Table.TRADES, [ROW % 1]))
+    await sink.close()
+    each = [f"CREATE TABLE {family} (a int);  -- on {family}" for family in ("timescaledb", "postgresql")]
+    sql = "\n".join(["ALTER TABLE trades ADD COLUMN more text;", *each])
+    longer = (*migrations()[:1], migrating.Migration(version=2, name="more", sql=sql))
+    monkeypatch.setattr(migrating, "migrations", lambda: longer)
+    with pytest.raises(SchemaMismatch, match=r"version 1, this program needs version 2.*db migrate"):
+        await check(connection)
+    state = await migrate(connection)
+    assert state.applied == ["0002_more"]
+    assert [name for name in await tables(connection) if name in ("postgresql", "timescaledb")] == [state.tier.family]
+    assert await connection.fetchval("SELECT count(*) FROM trades WHERE more IS NULL") == 1
+    assert (await migrate(connection)).applied == []
 
 
 async def test_an_own_column_of_the_user_does_no_harm(database_url: str) -> None:

@@ -56,7 +56,7 @@ class Bench:
         *,
         batch_size: int = 1000,
         max_age_s: float = 30.0,
-        save: Callable[[Sequence[Batch]], tuple[str, str]] | None = None,
+        save: Callable[[Sequence[Batch]], Sequence[events.RowsLeft]] | None = None,
         **limits: Any,
     ) -> None:
         self.sink = sink or MemorySink()
@@ -110,9 +110,9 @@ class Bench:
             **({"drain_s": 1.0, "stats_interval_s": 60.0} | limits),
         )
 
-    def save(self, batches: Sequence[Batch]) -> tuple[str, str]:
+    def save(self, batches: Sequence[Batch]) -> list[events.RowsLeft]:
         self.saved += batches
-        return "leftover.copy", "load it"
+        return [events.RowsLeft(rows=len(b.rows), file=f"{b.table}.copy", hint="load it") for b in batches]
 
     async def start(self, duration_s: float | None = None) -> tuple[asyncio.Task[Ending], FakeLink]:
         task = asyncio.create_task(self.pipeline.run(duration_s))
@@ -235,8 +235,8 @@ async def test_a_dead_store_is_given_up_at_the_deadline_and_its_rows_are_saved()
     assert await ends(task) is Ending.LEFT
     assert bench.kept() == [0, 1, 2, 3, 4]
     assert [batch.table for batch in bench.saved] == [Table.TRADES, Table.CANDLES]
-    left = bench.journal.of(events.RowsLeft)[0]
-    assert (left.rows, left.file, left.hint) == (6, "leftover.copy", "load it")
+    left = bench.journal.of(events.RowsLeft)
+    assert [(event.rows, event.file) for event in left] == [(5, "trades.copy"), (1, "candles.copy")]
     assert bench.pipeline.final["pending_trades"] == 5
     assert bench.journal.steps() == FOUNDING_ORDER
     assert bench.sink.closed == 1
@@ -266,7 +266,7 @@ async def test_abort_alone_stops_as_well() -> None:
 
 
 async def test_leftovers_that_cannot_be_saved_are_an_error_after_an_orderly_end() -> None:
-    def full(batches: Sequence[Batch]) -> tuple[str, str]:
+    def full(batches: Sequence[Batch]) -> list[events.RowsLeft]:
         raise OSError(28, "No space left on device")
 
     bench = Bench(save=full)

@@ -130,6 +130,18 @@ def test_a_directory_without_a_server_is_no_installation(tmp_path: Path) -> None
     assert look_into(programs) is None
 
 
+def test_psql_is_the_servers_own_unless_one_on_the_path_is_as_new(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    server = look_into(_installation(tmp_path / "server", version="17.6", timescaledb=False))
+    assert server is not None
+    older, newer = (_installation(tmp_path / name, version=f"{name}.1", timescaledb=False) for name in ("16", "18"))
+    monkeypatch.setenv("PATH", f"{older}:/usr/bin:/bin")
+    assert embedded.find_psql(server) == server.program("psql")
+    monkeypatch.setenv("PATH", f"{newer}:/usr/bin:/bin")
+    assert embedded.find_psql(server) == str(newer / "psql")
+
+
 def test_the_packaged_programs_run_from_a_copy(tmp_path: Path) -> None:
     packaged = embedded.packaged_binaries()
     assert packaged is not None

@@ -24,7 +24,8 @@ class AiohttpClient:
             async with self._session.get(url, params=dict(params), headers=dict(headers)) as answer:
                 body = await answer.read()
                 return HttpAnswer(answer.status, {k.lower(): v for k, v in answer.headers.items()}, body)
-        except (aiohttp.ClientError, TimeoutError, OSError) as problem:
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as problem:
+            # ValueError: a host name that no encoding can hold
             cause = "timed out" if isinstance(problem, TimeoutError) else str(problem) or type(problem).__name__
             raise ExchangeUnavailable(f"no answer ({cause})", subject=url) from problem
 

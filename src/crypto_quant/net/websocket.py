@@ -1,6 +1,7 @@
 """WebSockets by picows: a ``Connector`` that turns frames into calls on a ``LinkHandler``."""
 
 import asyncio
+import contextlib
 import ssl
 
 import picows
@@ -10,7 +11,9 @@ from crypto_quant.seams import Link, LinkHandler
 
 # The largest documented message is a few kilobytes; a frame beyond this is not from the exchange.
 _MAX_FRAME = 8 * 1024 * 1024
+_BANNED_MOST_S = 3 * 86_400.0
 _NO_GOODBYE = 1006
+_NO_CODE = 1005
 
 
 class PicowsConnector:
@@ -25,10 +28,13 @@ class PicowsConnector:
         self._ssl_context = ssl_context
 
     async def connect(self, url: str, handler: LinkHandler) -> Link:
-        """Return the open link. Raises LinkLost, or Throttled when the handshake answers 429 or 418."""
+        """Return the open link. Raises LinkLost, or Throttled when the handshake answers 429 or 418.
+
+        Cancelling is safe: a handshake that completes all the same is dropped unheard.
+        """
+        listener = _Listener(handler)
         try:
             async with asyncio.timeout(self._handshake_timeout_s * 2):
-                listener = _Listener(handler)
                 transport, _ = await picows.ws_connect(
                     lambda: listener,
                     url,
@@ -47,16 +53,18 @@ class PicowsConnector:
                 raise Throttled(
                     f"the handshake was answered with HTTP {status}",
                     subject=url,
-                    retry_after_s=float(wait) if wait.isdigit() else 60.0,
+                    retry_after_s=min(float(wait), _BANNED_MOST_S) if wait.isascii() and wait.isdigit() else 60.0,
                 ) from problem
             hint = "Restricted location: use the *.binance.vision hosts" if status == 451 else ""
             text = f"the handshake was answered with HTTP {status}" if status else f"handshake failed: {problem}"
             raise LinkLost(text, subject=url, hint=hint) from problem
         except TimeoutError as problem:
             raise LinkLost("no answer to the handshake in time", subject=url) from problem
-        except (OSError, picows.WSError) as problem:
-            # OSError covers refused connections, unknown hosts and TLS failures
+        except (OSError, ValueError, picows.WSError) as problem:
+            # OSError covers refused connections, unknown hosts and TLS failures, ValueError impossible host names
             raise LinkLost(f"cannot connect ({problem})", subject=url) from problem
+        finally:
+            listener.over = True
         if not listener.connected:
             # picows 2.3 takes a connection that ends before the handshake's answer for an open one
             transport.disconnect(graceful=False)
@@ -69,6 +77,12 @@ class _PicowsLink:
 
     def __init__(self, transport: picows.WSTransport) -> None:
         self._transport = transport
+        self._end = asyncio.create_task(self._hear_the_end(), name="link's end")
+
+    async def _hear_the_end(self) -> None:
+        # a protocol error ends the link and is kept for whoever asks; unasked for, asyncio prints it with a traceback
+        with contextlib.suppress(Exception):
+            await self._transport.wait_disconnected()
 
     def send(self, text: bytes) -> None:
         if not self._transport.is_disconnected:
@@ -95,20 +109,34 @@ class _PicowsLink:
             self._transport.underlying_transport.resume_reading()
 
 
+class _Nobody:
+    """The handler of a link that nobody waits for any more."""
+
+    def on_text(self, payload: bytes) -> None: ...
+    def on_ping(self, payload: bytes) -> None: ...
+    def on_closed(self, code: int, reason: str) -> None: ...
+
+
 class _Listener(picows.WSListener):
     """Turns picows' callbacks into the handler's: whole text messages, pings, one end."""
 
     def __init__(self, handler: LinkHandler) -> None:
         super().__init__()
-        self._handler = handler
+        self._handler: LinkHandler = handler
         self._on_text = handler.on_text
         self._parts = bytearray()
-        self.connected = False
+        self.connected = False  # the handshake has been completed
+        self.over = False  # nobody waits for it any more
         self._code = _NO_GOODBYE
         self._reason = ""
 
     def on_ws_connected(self, transport: picows.WSTransport) -> None:
-        self.connected = True
+        if self.over:
+            self._handler = _Nobody()
+            self._on_text = self._handler.on_text
+            transport.disconnect(graceful=False)
+        else:
+            self.connected = True
 
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
         kind = frame.msg_type
@@ -127,7 +155,7 @@ class _Listener(picows.WSListener):
             self._handler.on_ping(frame.get_payload_as_bytes())
         elif kind == picows.WSMsgType.CLOSE:
             code = frame.get_close_code()
-            self._code = int(code.value) if isinstance(code, picows.WSCloseCode) else int(code)
+            self._code = (int(code.value) if isinstance(code, picows.WSCloseCode) else int(code)) or _NO_CODE
             self._reason = (frame.get_close_message() or b"").decode("utf-8", "replace")
             transport.send_close(picows.WSCloseCode.OK, b"")
             transport.disconnect()

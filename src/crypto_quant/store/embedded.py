@@ -144,7 +144,8 @@ class EmbeddedDatabase:
 
     def psql_command(self) -> list[str]:
         """Return the command line that opens psql on this database. Raises EmbeddedDatabaseError without a psql."""
-        return [find_psql(), self.url()]
+        origin = self._origin()
+        return [find_psql(installations.look_into(Path(origin.programs)) if origin else None), self.url()]
 
     # -- finding out -------------------------------------------------------------------------------------
 
@@ -402,9 +403,9 @@ def packaged_binaries() -> Binaries | None:
     return None
 
 
-def find_psql() -> str:
-    """Return the path of a psql. Raises EmbeddedDatabaseError when there is none."""
-    found = installations.psql_for(packaged_binaries())
+def find_psql(server: Binaries | None = None) -> str:
+    """Return the path of a psql that suits the server. Raises EmbeddedDatabaseError when there is none."""
+    found = installations.psql_for(server or packaged_binaries())
     if found is None:
         raise EmbeddedDatabaseError("no psql was found", hint="Install PostgreSQL's client programs")
     return found

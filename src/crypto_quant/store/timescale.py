@@ -131,7 +131,9 @@ class TimescaleSink:
         self._closed = False
         # tables whose last batch brought rows that were there already
         self._repeating: set[Table] = set()
+        # known to exist; and those that a batch has come to, so that the following one exists as well
         self._partitions: set[Partition] = set()
+        self._reached: set[Partition] = set()
 
     async def prepare(self, moment_ns: int) -> None:
         """Make the partitions that recording at ``moment_ns`` (since the epoch) and the days after it need."""
@@ -211,8 +213,9 @@ class TimescaleSink:
         if self.tier is not Tier.POSTGRESQL:
             return
         for partition in partitions.partitions_of(batch.table, batch.rows[-1:]):
-            if partition not in self._partitions:
+            if partition not in self._reached:
                 await self._ensure(connection, [partition, partition.following()])
+                self._reached.add(partition)
 
     async def _ensure(self, connection: PoolConnectionProxy, wanted: list[Partition]) -> None:
         for partition in wanted:
