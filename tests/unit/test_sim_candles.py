@@ -118,3 +118,14 @@ def test_forgotten_seconds_leave_the_last_close() -> None:
     assert kept[0].open_us == NOON + 8 * US_PER_S
     # the quiet seconds between trades carry the close of the second before
     assert [text8(one.close) for one in kept[:4]] == ["5.00000000", "5.00000000", "6.00000000", "6.00000000"]
+
+
+def test_a_candle_whose_beginning_is_forgotten_is_not_told() -> None:
+    book = CandleBook(keep=3)
+    for minute in range(20):
+        book.add(trade(minute + 1, "1", "1", NOON + minute * MINUTE))
+    # asked for the first time now, when the first minutes of that day are gone
+    east = 8 * 60 * MINUTE
+    assert list(book.span("1d", 0, NOON + 19 * MINUTE, east)) == []
+    (hour,) = book.span("1h", NOON, NOON + 19 * MINUTE)
+    assert hour.count == 20
