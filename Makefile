@@ -17,7 +17,7 @@ demo: ## Record a simulated market into a local database for half a minute; offl
 
 test: ## Run all tests, on real databases; make test ARGS="-k embedded" runs some
 	@$(UV) sync --quiet --locked
-	@scripts/test $(ARGS)
+	@scripts/with-databases .venv/bin/python -m pytest --cov=crypto_quant --cov-report=term $(ARGS)
 
 lint: ## Check format, lint and types
 	@$(UV) sync --quiet --locked
@@ -32,7 +32,7 @@ format: ## Put the format right
 
 bench: ## Measure wire to committed rows against a bare COPY of the same rows
 	@$(UV) sync --quiet --locked
-	@.venv/bin/python benchmarks/run.py $(ARGS)
+	@scripts/with-databases .venv/bin/python benchmarks/run.py $(ARGS)
 
 docs: ## Write docs/command-line.md anew from the commands' own help
 	@$(UV) sync --quiet --locked

@@ -96,6 +96,7 @@ class Bench:
 @pytest.fixture(autouse=True)
 def settle_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(candles_module, "_SETTLE_S", 0.0)
+    monkeypatch.setattr(candles_module, "_FIRST_PAUSE_S", 0.0)
 
 
 async def test_a_candle_is_fetched_after_its_grace_and_no_sooner() -> None:
@@ -193,6 +194,21 @@ async def test_whatever_rest_says_the_candle_stays_owed(failure: HttpAnswer | Ex
     await bench.at(71)
     assert bench.minutes() == [0]
     assert bench.journal.of(events.CandleAbsent) == []
+
+
+async def test_rest_that_refuses_is_asked_less_and_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(candles_module, "_FIRST_PAUSE_S", 0.02)
+    bench = Bench(ExchangeUnavailable("gone"), ExchangeUnavailable("gone"), all_but())
+    await bench.at(5)
+    await bench.at(70, looks=5)
+    failures = bench.journal.of(events.RestFailed)
+    assert [event.retry_in_s for event in failures] == [0.02]
+    await asyncio.sleep(0.025)
+    await bench.at(70, looks=5)
+    assert [event.retry_in_s for event in bench.journal.of(events.RestFailed)] == [0.02, 0.04]
+    await asyncio.sleep(0.045)
+    await bench.at(70, looks=2)
+    assert bench.minutes() == [0]
 
 
 async def test_a_long_outage_is_fetched_by_the_page_and_each_candle_once() -> None:

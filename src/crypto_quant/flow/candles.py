@@ -22,6 +22,9 @@ _ASK_TIME_AFTER_S = 15.0
 _SLOTS_A_REQUEST = 1000
 _TRIES_BEFORE_ABSENT = 3
 _REQUESTS_AT_ONCE = 4
+# REST that refuses is asked less and less often
+_FIRST_PAUSE_S = 2.0
+_LAST_PAUSE_S = 300.0
 
 
 class CandleKeeper:
@@ -40,6 +43,8 @@ class CandleKeeper:
         # per candle clock: (when it was looked at, the newest open time that was overdue then), oldest first
         self._looks: dict[tuple[str, Timeframe], list[tuple[float, int]]] = {}
         self._askings: dict[tuple[str, Timeframe, int], int] = {}
+        # per candle clock: (how long REST was left alone last, until when), after it failed
+        self._pauses: dict[tuple[str, Timeframe], tuple[float, float]] = {}
 
     async def run(self) -> None:
         """Keep watch until cancelled."""
@@ -86,7 +91,7 @@ class CandleKeeper:
             looks = self._looks.setdefault(key, [])
             looks.append((now, due[-1][1]))
             settled = [newest_ns for at, newest_ns in looks if now - at >= _SETTLE_S]
-            if not settled:
+            if not settled or now < self._pauses.get(key, (0.0, 0.0))[1]:
                 continue
             # whatever is overdue now and not newer than what was overdue then has been so all the time: the range
             # may have grown since, as it does each second on a silent stream of 1s candles
@@ -121,10 +126,13 @@ class CandleKeeper:
                 candles = await rest.klines(symbol, timeframe, page_first, page_last)
             except CryptoQuantError as problem:
                 # whatever ails REST, the streams go on, and the candles stay owed
+                pause_s = min(2 * self._pauses.get((symbol, timeframe), (_FIRST_PAUSE_S / 2, 0))[0], _LAST_PAUSE_S)
+                self._pauses[symbol, timeframe] = pause_s, asyncio.get_running_loop().time() + pause_s
                 self._emit(
-                    events.RestFailed(request=f"klines {symbol} {timeframe}", cause=str(problem), retry_in_s=_SETTLE_S)
+                    events.RestFailed(request=f"klines {symbol} {timeframe}", cause=str(problem), retry_in_s=pause_s)
                 )
                 return
+            self._pauses.pop((symbol, timeframe), None)
             for candle in closed_only(candles, self._intake.exchange_ns):
                 if page_first <= candle.open_ns <= page_last and self._intake.candle(candle, clock, "rest"):
                     self._intake.count_fetched()
