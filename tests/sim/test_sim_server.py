@@ -335,10 +335,12 @@ async def test_the_client_s_goodbye_is_answered(client: Client) -> None:
 async def test_a_reader_that_is_hopelessly_behind_is_dropped(client: Client) -> None:
     limits = Limits(buffer_bytes=200_000)
     async with SimulatedExchange(tape(rate=20_000), speed=20, limits=limits) as exchange:
-        await client.open(f"{exchange.ws_url}/ws/btcusdt@aggTrade", max_msg_size=0)
+        socket = await client.open(f"{exchange.ws_url}/ws/btcusdt@aggTrade")
         async with asyncio.timeout(20):
             while exchange.links:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
+        # it was not the client that left
+        assert not socket.socket.closed
 
 
 # -- REST -------------------------------------------------------------------------------------------------

@@ -108,7 +108,8 @@ async def test_dropped_links_get_no_goodbye(client: Client) -> None:
 async def test_half_open_silence(client: Client) -> None:
     limits = Limits(ping_interval_s=0.1, pong_deadline_s=0.3)
     async with SimulatedExchange(tape(), limits=limits) as exchange:
-        socket = await client.open(f"{exchange.ws_url}/ws/btcusdt@aggTrade")
+        patience = aiohttp.ClientWSTimeout(ws_close=0.3)
+        socket = await client.open(f"{exchange.ws_url}/ws/btcusdt@aggTrade", timeout=patience)
         await socket.message()
         assert exchange.faults.silence(stream="btcusdt@aggTrade") == 1
         await drained(socket)
@@ -118,7 +119,14 @@ async def test_half_open_silence(client: Client) -> None:
         assert await socket.silent(0.7)
         assert exchange.links == 1
         # a new connection is well
-        await (await client.open(f"{exchange.ws_url}/ws/btcusdt@aggTrade")).message()
+        other = await client.open(f"{exchange.ws_url}/ws/btcusdt@aggTrade")
+        await other.message()
+        # not even the goodbye is answered; the client hangs up
+        await socket.socket.close()
+        assert socket.socket.close_code == 1006
+        async with asyncio.timeout(5):
+            while exchange.links != 1:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
 
 
 async def test_garbage(client: Client) -> None:
