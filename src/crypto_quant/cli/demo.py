@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -23,7 +24,7 @@ from crypto_quant.config import Settings
 from crypto_quant.errors import CryptoQuantError
 from crypto_quant.ops import log
 from crypto_quant.store.as_text import recreate_database
-from crypto_quant.store.embedded import EmbeddedDatabase
+from crypto_quant.store.embedded import EmbeddedDatabase, find_psql
 from crypto_quant.store.queries import StoredCandle, latest_candles
 from crypto_quant.store.timescale import connect
 
@@ -200,7 +201,8 @@ def _report(final: dict[str, object], verdict: Verdict, candles: list[StoredCand
     )
     out.print()
     out.print("Look further:")
-    out.print(f"  psql '{url}' -c '{_LOOK}'", markup=False)
+    psql = "psql" if shutil.which("psql") else find_psql()
+    out.print(f"  {psql} '{url}' -c '{_LOOK}'", markup=False)
     out.print(f"  {url}", markup=False)
 
 
