@@ -10,4 +10,6 @@ from sim_world import Client
 @pytest.fixture
 async def client() -> AsyncIterator[Client]:
     async with aiohttp.ClientSession() as session:
-        yield Client(session)
+        opened = Client(session)
+        yield opened
+        await opened.close()

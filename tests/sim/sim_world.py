@@ -24,9 +24,17 @@ class Client:
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
+        self._open: list[aiohttp.ClientWebSocketResponse] = []
 
     async def open(self, url: str, **options: Any) -> "Socket":
-        return Socket(await self._session.ws_connect(url, autoping=False, compress=0, **options))
+        options.setdefault("timeout", aiohttp.ClientWSTimeout(ws_close=0.2))
+        self._open.append(await self._session.ws_connect(url, autoping=False, compress=0, **options))
+        return Socket(self._open[-1])
+
+    async def close(self) -> None:
+        """Close every WebSocket, also those whose server is gone: none is left to the garbage collector."""
+        for socket in self._open:
+            await socket.close()
 
     async def get(self, url: str, **options: Any) -> tuple[int, Any, Mapping[str, str]]:
         async with self._session.get(url, **options) as answer:
