@@ -19,6 +19,7 @@ from recording import assert_candles_equal, assert_trades_equal, recording
 from crypto_quant import events
 from crypto_quant.errors import ConfigError, StoreDenied, StoreUnavailable
 from crypto_quant.sim.clock import MAX
+from crypto_quant.sim.limits import Limits
 from crypto_quant.sim.server import SimulatedExchange
 from crypto_quant.sim.symbols import invented
 from crypto_quant.sim.synthetic import SyntheticTape
@@ -132,6 +133,19 @@ async def test_server_shutdown_replaces_the_link(
         exchange.faults.server_shutdown()
         await run.until(lambda: len(run.told.of(events.LinkOpened)) == 2)
         assert [event.cause for event in run.told.of(events.LinkExpiring)] == ["server shutdown"]
+
+
+async def test_pings_are_answered_in_time(postgres_url: str, tmp_path: Path) -> None:
+    """A link whose pongs came late or not at all would be closed with 1008."""
+    limits = Limits(ping_interval_s=0.25, pong_deadline_s=0.5)
+    async with (
+        SimulatedExchange(tape(), hold_until_subscribed=True, limits=limits) as market,
+        recording(postgres_url, market.ws_url, market.rest_url, tmp_path) as run,
+    ):
+        await run.until(lambda: run.stats.trades_written > 20)
+        await asyncio.sleep(2.0)
+        assert run.stats.links == 1
+        assert not run.told.of(events.LinkEnded)
 
 
 async def test_duplicates_and_reordering_leave_no_trace(

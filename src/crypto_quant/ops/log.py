@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import MutableMapping
+from pathlib import Path
 from typing import Any, TextIO
 
 import msgspec
@@ -27,6 +28,8 @@ def setup(level: str = "INFO", log_format: str = "auto", stream: TextIO | None =
     ``auto`` means JSON unless the stream is a terminal. ``NO_COLOR`` is honoured.
     """
     out = stream if stream is not None else sys.stderr
+    if out is None:  # started with stderr closed: there is nobody to tell, and that is no reason not to record
+        out = Path(os.devnull).open("w")  # noqa: SIM115
     as_json = log_format == "json" or (log_format == "auto" and not out.isatty())
     renderer: Any
     if as_json:
