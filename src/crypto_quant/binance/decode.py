@@ -42,9 +42,20 @@ def decode(payload: bytes) -> wire.Message:
         except RecursionError:
             raise UndecodableFrame("nested too deeply") from None
     if type(message) is wire.AggTrade:
-        if not (is_decimal(message.p) and is_decimal(message.q)):
+        price, quantity = message.p, message.q
+        both = price + quantity
+        if (
+            # spot pads both to 8 decimals: their points are where they must be, and all the rest is digits
+            price[-9:-8] == "." == quantity[-9:-8]
+            and 9 < len(price) < 22
+            and 9 < len(quantity) < 22
+            and both.isascii()
+            and both.replace(".", "", 2).isdigit()
+        ):
+            return message
+        if not (is_decimal(price) and is_decimal(quantity)):
             raise UndecodableFrame(
-                f"price {_clip(message.p)} or quantity {_clip(message.q)} is not a decimal of 12.8 digits"
+                f"price {_clip(price)} or quantity {_clip(quantity)} is not a decimal of 12.8 digits"
             )
     elif type(message) is wire.Kline and message.k.x:
         _check_candle(message)
