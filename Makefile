@@ -32,7 +32,7 @@ format: ## Put the format right
 
 bench: ## Measure wire to committed rows against a bare COPY of the same rows
 	@$(UV) sync --quiet --locked
-	@scripts/with-databases .venv/bin/python benchmarks/run.py $(ARGS)
+	@CRYPTO_QUANT_TEST_FSYNC=on scripts/with-databases .venv/bin/python benchmarks/run.py $(ARGS)
 
 docs: ## Write docs/command-line.md anew from the commands' own help
 	@$(UV) sync --quiet --locked
