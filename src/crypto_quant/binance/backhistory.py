@@ -83,6 +83,11 @@ def agg_trades_since_request(spec: VenueSpec, symbol: str, since_ns: int) -> Req
     return _request(spec, params)
 
 
+def newest_agg_trade_request(spec: VenueSpec, symbol: str) -> Request:
+    """Return the request for the most recent aggregate trade: without an id and a time the newest come."""
+    return _request(spec, {"symbol": wire_symbol(symbol), "limit": "1"})
+
+
 def _request(spec: VenueSpec, params: dict[str, str]) -> Request:
     headers = {"X-MBX-TIME-UNIT": "MICROSECOND"} if spec.microseconds else {}
     return Request(f"{spec.rest_prefix}/aggTrades", params, headers, spec.weight_agg_trades)

@@ -4,12 +4,12 @@ For each frame: decode, look up the symbol, judge the id, build the row, queue i
 per symbol is made once.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from crypto_quant import events
 from crypto_quant.binance import wire
 from crypto_quant.binance.decode import decode
-from crypto_quant.continuity import CandleClock, Sequencer, Verdict
+from crypto_quant.continuity import CandleClock, Gap, Sequencer, Verdict
 from crypto_quant.errors import UndecodableFrame
 from crypto_quant.flow.stats import PipelineStats
 from crypto_quant.flow.writer import TimescaleWriter, candle_stored
@@ -47,7 +47,8 @@ class Intake:
     """Turns frames into rows for the writer; keeps the exchange's time and the candles' clocks.
 
     ``exchange_ns`` is the latest event time seen (0: none yet): the exchange's own clock, which need not agree with
-    ours. ``clocks`` holds a candle clock for each (symbol, timeframe) that is recorded.
+    ours. ``clocks`` holds a candle clock for each (symbol, timeframe) that is recorded. ``on_gap`` is told of each
+    hole in the ids of a (stored) symbol; it must not block or raise.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Intake:
         stats: PipelineStats,
         quarantine: Quarantine,
         emit: Emit,
+        on_gap: Callable[[str, Gap], None] | None = None,
     ) -> None:
         self.venue = venue
         self.clocks = clocks
@@ -69,8 +71,10 @@ class Intake:
         self._stats = stats
         self._quarantine = quarantine
         self._emit = emit
+        self._on_gap = on_gap
         self._times = TimeText()
         self._trades = {wire_symbol(symbol): _SymbolState(venue, symbol) for symbol in trade_symbols}
+        self._symbols = {state.symbol: state for state in self._trades.values()}
         # the wire's own names of symbol and interval lead to the stored ones
         self._candles = {(wire_symbol(s), t.value): (s, t, clock) for (s, t), clock in clocks.items()}
 
@@ -116,10 +120,11 @@ class Intake:
         if trade_id == sequencer.last + 1:
             sequencer.last = trade_id
         else:
-            missing = sequencer.missing
+            missing, gaps = sequencer.missing, len(sequencer.gaps)
             verdict = sequencer.observe(trade_id)
             # a late id need not be one that was missing: it may lie below all seen, or begin a new count
             stats.missing_trades += sequencer.missing - missing
+            stats.gaps_open += len(sequencer.gaps) - gaps
             if verdict is Verdict.DUPLICATE:
                 stats.trades_duplicate += 1
                 return
@@ -161,6 +166,24 @@ class Intake:
             return
         self._stats.gaps += 1
         self._emit(events.GapFound(venue=self.venue.value, symbol=state.symbol, first=gap.first, last=gap.last))
+        if self._on_gap is not None:
+            self._on_gap(state.symbol, gap)
+
+    def still_missing(self, symbol: str, gap: Gap) -> list[Gap]:
+        """Return what of ``gap`` has not come meanwhile, in rising order; ``symbol`` is the stored one."""
+        return self._symbols[symbol].sequencer.missing_within(gap.first, gap.last)
+
+    def found(self, symbol: str, gap: Gap) -> None:
+        """Account for ids (inclusive) that are stored now though they did not come by a stream."""
+        sequencer = self._symbols[symbol].sequencer
+        missing, gaps = sequencer.missing, len(sequencer.gaps)
+        sequencer.found(gap.first, gap.last)
+        self._stats.missing_trades += sequencer.missing - missing
+        self._stats.gaps_open += len(sequencer.gaps) - gaps
+
+    def newest(self, symbol: str) -> int:
+        """Return the highest id of a (stored) symbol that was received; -1 when none was."""
+        return self._symbols[symbol].sequencer.last
 
     def _kline(self, message: wire.Kline, payload: bytes) -> None:
         body = message.k

@@ -52,7 +52,9 @@ class PipelineStats:
 
     The attributes are plain integers that the rooms count up. ``trades_received`` are well-formed trades of wanted
     symbols; each of them is in exactly one of ``trades_written``, ``trades_duplicate``, ``trades_set_aside`` or
-    ``pending_trades``. The same holds for closed candles. Lags cover the time since the last report:
+    ``pending_trades``. The same holds for closed candles. ``trades_backfilled`` came another way, over REST or from
+    an archive, and are in none of these; ``trades_missing`` and ``gaps_open`` are those not filled so far. Lags cover
+    the time since the last report:
     ``commit_lag`` from a frame's arrival to its commit, ``event_lag`` from the exchange's event time to the commit
     (it includes the difference of the two clocks, and years when a recording is replayed).
     """
@@ -74,6 +76,8 @@ class PipelineStats:
         self.candles_fetched = 0
         self.gaps = 0
         self.missing_trades = 0
+        self.gaps_open = 0
+        self.trades_backfilled = 0
         self.links = 0
         self.reconnects = 0
         self.batches_written = 0
@@ -113,6 +117,7 @@ class PipelineStats:
             "trades_set_aside": self.trades_set_aside,
             "trades_void": self.trades_void,
             "trades_missing": self.missing_trades,
+            "trades_backfilled": self.trades_backfilled,
             "candles_received": self.candles_received,
             "candles_written": self.candles_written,
             "candles_duplicate": self.candles_duplicate,
@@ -125,6 +130,7 @@ class PipelineStats:
             "links": self.links,
             "reconnects": self.reconnects,
             "gaps": self.gaps,
+            "gaps_open": self.gaps_open,
             "batches_written": self.batches_written,
             "rows_per_batch": round(self.rows_written / self.batches_written, 1) if self.batches_written else 0.0,
             "batch_size": self.batch_size,
