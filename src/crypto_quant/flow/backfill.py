@@ -20,7 +20,7 @@ from crypto_quant.flow.delivery import Delivery
 from crypto_quant.flow.rest import ExchangeRest
 from crypto_quant.flow.stats import PipelineStats
 from crypto_quant.market import NS_PER_S, Venue
-from crypto_quant.seams import Clock, Emit, Ledger, Source
+from crypto_quant.seams import Emit, Ledger, Source
 
 REACH = 1_000_000
 # of the weight budget; the rest is for candles that are overdue and for whatever else is live
@@ -83,7 +83,6 @@ class Backfiller:
         shelf: ArchiveShelf | None,
         venue: Venue,
         stats: PipelineStats,
-        clock: Clock,
         emit: Emit,
         rng: random.Random,
         reach: int = REACH,
@@ -96,7 +95,6 @@ class Backfiller:
         self._shelf = shelf
         self._venue = venue
         self._stats = stats
-        self._clock = clock
         self._emit = emit
         self._rng = rng
         self._reach = reach

@@ -5,7 +5,7 @@ import random
 from collections.abc import Sequence
 
 from crypto_quant import events
-from crypto_quant.binance.backhistory import without
+from crypto_quant.binance.backhistory import runs, without
 from crypto_quant.continuity import Gap
 from crypto_quant.errors import StoreDenied, StoreRejected, StoreUnavailable
 from crypto_quant.market import Venue
@@ -45,11 +45,17 @@ class Delivery:
     ) -> Receipt:
         """Store rows of ``trades`` (``ids`` stand beside them) and record ``proven`` in the same transaction.
 
-        ``proven`` may hold ids without a row: those that the exchange has neutralised.
+        ``ids`` rise. ``proven`` may hold ids without a row: those that the exchange has neutralised.
         """
         if not proven and not rows:
             return Receipt(0, 0)
-        covered = [Covered(self._venue, symbol, gap.first, gap.last, source) for gap in proven]
+        voids: list[Gap] = []
+        held = proven
+        if sum(gap.size for gap in proven) != len(ids):
+            held = [part for run in runs(ids) for part in _common(run, proven)]
+            voids = [part for gap in proven for part in without(gap, held)]
+        covered = [Covered(self._venue, symbol, gap.first, gap.last, source) for gap in held]
+        covered += [Covered(self._venue, symbol, gap.first, gap.last, Source.VOID) for gap in voids]
         try:
             return await self._insist(Batch(Table.TRADES, rows, covered))
         except StoreRejected as refusal:
@@ -111,3 +117,9 @@ class Delivery:
         self._quarantine.keep("row", row, f"{table.value}: {refusal}")
         text = row.decode("utf-8", "replace").rstrip("\n")
         self._emit(events.RowSetAside(table=table.value, reason=str(refusal), row=text[:400]))
+
+
+def _common(run: Gap, ranges: Sequence[Gap]) -> list[Gap]:
+    """Return the parts of ``run`` that are in one of ``ranges``."""
+    cut = ((max(run.first, gap.first), min(run.last, gap.last)) for gap in ranges)
+    return [Gap(first, last) for first, last in cut if first <= last]

@@ -1,6 +1,7 @@
 """What is proven of a symbol's ids and stored of its candles, read and written for a backfill."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from crypto_quant.store import coverage
 from crypto_quant.store.timescale import TimescaleSink
@@ -31,8 +32,10 @@ class StoreLedger:
 
     async def record_absence(self, venue: str, symbol: str, first: int, last: int, proof: str) -> None:
         """Record that no source has these ids (inclusive), unless some of them have come meanwhile."""
-        async with self._sink.reading() as connection, connection.transaction():
-            await coverage.record_absence(connection, venue, symbol, first, last, proof)
+        # a ValueError says that one of them is stored: what came meanwhile is not absent
+        with suppress(ValueError):
+            async with self._sink.reading() as connection, connection.transaction():
+                await coverage.record_absence(connection, venue, symbol, first, last, proof)
 
     async def candles_between(self, venue: str, symbol: str, timeframe: str, first_ns: int, end_ns: int) -> int:
         """Return how many candles are stored that open from ``first_ns`` (inclusive) to ``end_ns`` (exclusive)."""
