@@ -65,6 +65,9 @@ def load(
         there = f"{'https' if scheme.lower() == 'wss' else 'http'}://{rest}"
         values["rest_url"] = values.get("rest_url") or there
         values["archive_url"] = values.get("archive_url") or there
+    elif values.get("rest_url"):
+        # another exchange's trades must not be mixed with the real one's files
+        values["archive_url"] = values.get("archive_url") or values["rest_url"]
     return Settings(**values)
 
 
