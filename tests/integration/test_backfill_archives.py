@@ -32,7 +32,7 @@ MIDNIGHT_US = START_US + 7_200_000_000
 async def exchange() -> AsyncIterator[SimulatedExchange]:
     """A market whose first day, of two hours, is over; time stands still, so that the tape can be compared."""
     tape = SyntheticTape(invented(["BTCUSDT", "ETHUSDT"]), rate=4, seed=11, start_us=START_US)
-    async with SimulatedExchange(tape, lead_s=4 * 3600, hold_until_subscribed=True) as running:
+    async with SimulatedExchange(tape, lead_s=4 * 3600 + 30, hold_until_subscribed=True) as running:
         yield running
 
 
@@ -110,7 +110,7 @@ async def test_a_month_without_a_file_comes_by_the_day(
     exchange.faults.archive("missing", name="aggTrades-2026-09.zip")
     [outcome] = await load_history(timescale_url, exchange, tmp_path, date(2026, 9, 1), YESTERDAY)
     assert await ids_of(timescale_url) == day_one(exchange)
-    assert (outcome.files, outcome.days_without_data) == (1, 0)
+    assert (outcome.files, outcome.days_without_data) == (1, 29)
 
 
 async def test_days_before_the_listing_hold_nothing_and_ask_the_archive_for_nothing(

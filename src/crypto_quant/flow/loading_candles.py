@@ -13,15 +13,18 @@ from crypto_quant.flow.archives import ArchiveShelf, ahead, read_pieces
 from crypto_quant.flow.delivery import Delivery
 from crypto_quant.flow.loading import Outcome, Progress, Wanted, day_ns, day_of
 from crypto_quant.flow.rest import ExchangeRest
-from crypto_quant.market import Candle, Timeframe, Venue
+from crypto_quant.market import NS_PER_S, Candle, Timeframe, Venue
 from crypto_quant.seams import Emit, Ledger
 
 _TRIES = 5
 _PAGE = 1000
+# a candle that ended this instant may still be settled
+_GRACE_NS = 10 * NS_PER_S
 
 
 class CandleLoader:
-    """Loads closed candles. ``now_ns`` is the exchange's time when it was made: later ones are not closed.
+    """Loads closed candles. ``now_ns`` is the exchange's time when it was made: what ends later, or has ended less
+    than ten seconds before, is not loaded.
 
     Days whose candles are all stored are neither fetched nor written again. What an archive lacks is asked for over
     REST once; a candle that neither has is a hole of the exchange and counts as ``absent``.
@@ -43,7 +46,7 @@ class CandleLoader:
         self._delivery = delivery
         self._ledger = ledger
         self._venue = venue
-        self._now_ns = now_ns
+        self._now_ns = now_ns - _GRACE_NS
         self._today = day_of(now_ns)
         self._emit = emit
 
