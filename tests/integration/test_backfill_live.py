@@ -1,6 +1,7 @@
 """Holes in a running recording, closed by themselves: real sockets, real databases, the simulated exchange's tape."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -185,7 +186,7 @@ async def test_a_restart_closes_the_hole_that_the_stop_has_left(
     try:
         rows = await connection.fetch("SELECT first_id, last_id FROM coverage ORDER BY first_id")
         # one unbroken account, however many sources it has
-        assert all(a["last_id"] + 1 == b["first_id"] for a, b in zip(rows, rows[1:], strict=False))
+        assert all(a["last_id"] + 1 == b["first_id"] for a, b in itertools.pairwise(rows))
         stored = await connection.fetchval("SELECT count(*) FROM trades")
         assert rows[-1]["last_id"] - rows[0]["first_id"] + 1 == stored
     finally:
