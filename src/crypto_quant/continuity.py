@@ -150,6 +150,32 @@ class _Ranges:
         self._bound()
         return True
 
+    def within(self, first: int, last: int) -> list[Gap]:
+        """Return the parts of the ranges that lie between two numbers, both inclusive."""
+        items = self.items
+        at = max(0, bisect_right(items, first, key=_first) - 1)
+        found = []
+        while at < len(items) and items[at].first <= last:
+            if items[at].last >= first:
+                found.append(Gap(max(first, items[at].first), min(last, items[at].last)))
+            at += 1
+        return found
+
+    def discard(self, first: int, last: int) -> None:
+        """Take every number from ``first`` to ``last`` (inclusive) out, whether it was in a range or not."""
+        items = self.items
+        held = self.within(first, last)
+        if not held:
+            return
+        low = bisect_right(items, held[0].first, key=_first) - 1
+        high = bisect_right(items, held[-1].last, key=_first)
+        begin, end = items[low].first, items[high - 1].last
+        left = [Gap(begin, first - 1)] if begin < first else []
+        right = [Gap(last + 1, end)] if last < end else []
+        items[low:high] = left + right
+        self.total -= sum(gap.size for gap in held)
+        self._bound()
+
     def _bound(self) -> None:
         if len(self.items) > self._limit:
             lowest, next_one = self.items[:2]
@@ -244,6 +270,14 @@ class Sequencer:
     def missing(self) -> int:
         """How many ids ``gaps`` hold."""
         return self._missing.total
+
+    def missing_within(self, first: int, last: int) -> list[Gap]:
+        """Return what of the ids ``first`` to ``last`` (inclusive) is missing, in rising order."""
+        return self._missing.within(first, last)
+
+    def found(self, first: int, last: int) -> None:
+        """Account for ids (inclusive) that came another way than through ``observe``: a backfill has stored them."""
+        self._missing.discard(first, last)
 
     def _advance(self, trade_id: int) -> Verdict:
         expected = self.last + 1

@@ -89,6 +89,7 @@ class Intake:
         self._on_gap = on_gap
         self._times = TimeText()
         self._trades = {wire_symbol(symbol): _SymbolState(venue, symbol, writer) for symbol in trade_symbols}
+        self._symbols = {state.symbol: state for state in self._trades.values()}
         for state in self._trades.values():
             sequencer = state.sequencer
             sequencer.resume(*(known or {}).get(state.symbol, Known()))
@@ -205,6 +206,22 @@ class Intake:
         self._emit(events.GapFound(venue=self.venue.value, symbol=state.symbol, first=gap.first, last=gap.last))
         if self._on_gap is not None:
             self._on_gap(state.symbol, gap)
+
+    def still_missing(self, symbol: str, gap: Gap) -> list[Gap]:
+        """Return what of ``gap`` has not come meanwhile, in rising order; ``symbol`` is the stored one."""
+        return self._symbols[symbol].sequencer.missing_within(gap.first, gap.last)
+
+    def found(self, symbol: str, gap: Gap) -> None:
+        """Account for ids (inclusive) that are stored now though they did not come by a stream."""
+        sequencer = self._symbols[symbol].sequencer
+        missing, gaps = sequencer.missing, len(sequencer.gaps)
+        sequencer.found(gap.first, gap.last)
+        self._stats.missing_trades += sequencer.missing - missing
+        self._stats.gaps_open += len(sequencer.gaps) - gaps
+
+    def newest(self, symbol: str) -> int:
+        """Return the highest id of a (stored) symbol that was received; -1 when none was."""
+        return self._symbols[symbol].sequencer.last
 
     def _kline(self, message: wire.Kline, payload: bytes) -> None:
         body = message.k
