@@ -7,6 +7,8 @@ from typing import Protocol
 
 import msgspec
 
+from crypto_quant.market import utc_text
+
 
 class Scope(msgspec.Struct, frozen=True):
     """Which series are meant; ``venue`` None is every venue, no symbol is every symbol."""
@@ -149,6 +151,11 @@ class Verdict(msgspec.Struct, frozen=True):
     stored: str
     derived: str
 
+    @property
+    def open_text(self) -> str:
+        """The candle's open time as text."""
+        return utc_text(self.open_ns)
+
 
 class Digest(msgspec.Struct, frozen=True):
     """SHA-256 (hex) over the rows of one series and UTC day; ``series`` is ``trades`` or ``candles``.
@@ -169,6 +176,11 @@ class Digest(msgspec.Struct, frozen=True):
 
 class Reader(Protocol):
     """A store that answers an audit. Raises StoreUnavailable and StoreDenied."""
+
+    @property
+    def digest_sql(self) -> Mapping[str, str]:
+        """The SQL behind ``digests``, by kind of series, for psql."""
+        ...
 
     def snapshot(self) -> AbstractAsyncContextManager[None]:
         """Let every question asked inside see the same moment."""

@@ -174,6 +174,11 @@ class AuditReader:
         self._connection = connection
         self.database = database
 
+    @property
+    def digest_sql(self) -> Mapping[str, str]:
+        """The SQL behind ``digests``, by kind of series, for psql."""
+        return {"trades": TRADE_DIGESTS, "candles": CANDLE_DIGESTS}
+
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[None]:
         """Let every question asked inside see the same moment."""
@@ -284,7 +289,7 @@ class AuditReader:
         """Return the digest of each of these bounds, whatever theirs says; all in one UTC day, of one kind."""
         if not bounds:
             return []
-        statement, names = for_driver(TRADE_DIGESTS if bounds[0].series == "trades" else CANDLE_DIGESTS)
+        statement, names = for_driver(self.digest_sql[bounds[0].series])
         values = {
             "venues": [each.venue for each in bounds],
             "symbols": [each.symbol for each in bounds],
