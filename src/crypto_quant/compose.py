@@ -4,12 +4,15 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import date
 from pathlib import Path
 
 import msgspec
 
 from crypto_quant import events
+from crypto_quant.binance.archive import ARCHIVE_URL
 from crypto_quant.binance.streams import (
+    archive_base,
     check_symbols,
     link_url,
     not_trading,
@@ -22,9 +25,15 @@ from crypto_quant.binance.venues import venue_spec
 from crypto_quant.config import Settings
 from crypto_quant.continuity import CandleClock
 from crypto_quant.errors import ConfigError, ExchangeUnavailable, Throttled
+from crypto_quant.flow.archives import ArchiveShelf
+from crypto_quant.flow.backfill import Backfiller
 from crypto_quant.flow.candles import CandleKeeper
 from crypto_quant.flow.collector import BinanceWSCollector
-from crypto_quant.flow.intake import Intake
+from crypto_quant.flow.delivery import Delivery
+from crypto_quant.flow.history_run import HistoryRun, Report
+from crypto_quant.flow.intake import Intake, Known
+from crypto_quant.flow.loading import TradeLoader, Wanted, day_of
+from crypto_quant.flow.loading_candles import CandleLoader
 from crypto_quant.flow.pipeline import Pipeline
 from crypto_quant.flow.rest import ExchangeRest
 from crypto_quant.flow.stats import PipelineStats
@@ -34,12 +43,16 @@ from crypto_quant.net.http import AiohttpClient
 from crypto_quant.net.websocket import PicowsConnector
 from crypto_quant.ops.clock import SystemClock
 from crypto_quant.seams import Batch, Emit
+from crypto_quant.store import coverage
+from crypto_quant.store.ledger import StoreLedger
 from crypto_quant.store.leftover import write_leftover
 from crypto_quant.store.paths import data_directory
 from crypto_quant.store.setaside import FileQuarantine
-from crypto_quant.store.timescale import open_sink
+from crypto_quant.store.timescale import TimescaleSink, open_sink
 
 _START_TRIES = 4
+# how long a load waits for a database that is away before it ends; running it again goes on
+_STORE_PATIENCE_S = 60.0
 
 
 class Recorder(msgspec.Struct, frozen=True):
@@ -97,17 +110,35 @@ async def open_recorder(settings: Settings, emit: Emit, rng: random.Random | Non
             emit=emit,
             rng=rng,
         )
+        backfiller = None
+        if settings.backfill:
+            backfiller = Backfiller(
+                rest,
+                Delivery(sink, settings.venue, quarantine=quarantine, emit=emit, rng=rng),
+                ledger=StoreLedger(sink),
+                shelf=_shelf(settings, http, emit, rng),
+                venue=settings.venue,
+                stats=stats,
+                emit=emit,
+                rng=rng,
+                reach=settings.backfill_reach,
+            )
         timeframes = [stream.timeframe for stream in streams if stream.timeframe is not None]
+        trade_symbols = symbols if len(timeframes) < len(streams) else []
         intake = Intake(
             settings.venue,
-            symbols if len(timeframes) < len(streams) else (),
+            trade_symbols,
             _candle_clocks(symbols, timeframes, settings.candle_grace),
             writer=writer,
             stats=stats,
             quarantine=quarantine,
             emit=emit,
+            known=await _known_ids(sink, settings.venue.value, trade_symbols),
+            on_gap=backfiller.want if backfiller is not None else None,
         )
         intake.exchange_ns = exchange_ns
+        if backfiller is not None:
+            backfiller.account = intake
         collector = BinanceWSCollector(
             spec,
             plan,
@@ -132,6 +163,7 @@ async def open_recorder(settings: Settings, emit: Emit, rng: random.Random | Non
             stats=stats,
             emit=emit,
             save_leftover=save,
+            backfiller=backfiller,
             stats_interval_s=settings.stats_interval,
             drain_s=settings.drain_deadline,
             pending_limit=settings.pending_limit,
@@ -141,10 +173,72 @@ async def open_recorder(settings: Settings, emit: Emit, rng: random.Random | Non
                 venue=settings.venue.value, symbols=len(symbols), streams=len(names), links=len(plan)
             )
         )
+        intake.report_known_gaps()
         yield Recorder(pipeline, intake, settings.database_url, directory / "set-aside")
     finally:
         await sink.close()
         await http.close()
+
+
+class History(msgspec.Struct, frozen=True):
+    """A load of the past ready to run, with the days of the exchange's own time."""
+
+    run: HistoryRun
+    wanted: list[Wanted]
+
+
+@asynccontextmanager
+async def open_history(
+    settings: Settings, first: date, last: date, *, jobs: int, emit: Emit, report: Report
+) -> AsyncIterator[History]:
+    """Check symbols, streams and days against the exchange, open the database, and yield what loads them.
+
+    ``first`` and ``last`` are inclusive days, UTC. Raises ConfigError for symbols, streams and days that cannot be,
+    and the store's errors when the database cannot be used.
+    """
+    if settings.database_url is None:
+        raise ConfigError("no database", hint="Give --database-url or set CRYPTO_QUANT_DATABASE_URL")
+    if last < first:
+        raise ConfigError("the days end before they begin", subject=f"--from {first} --to {last}")
+    spec = venue_spec(settings.venue)
+    streams = [parse_stream(text, spec) for text in dict.fromkeys(settings.streams)]
+    rng = random.Random()  # noqa: S311  # jitter, not secrets
+    http = AiohttpClient()
+    try:
+        rest = ExchangeRest(spec, rest_base(settings.rest_url or spec.rest_url), http, emit, rng)
+        shelf = _shelf(settings, http, emit, rng)
+        symbols, now_ns = await _known_symbols(settings, rest, emit)
+        now_ns = now_ns or SystemClock().now_ns()
+        if last > day_of(now_ns):
+            raise ConfigError(
+                "these days are not over yet: the last one that can be had is today",
+                subject=f"--to {last}",
+                hint=f"It is {day_of(now_ns)} at the exchange (UTC)",
+            )
+        sink = await open_sink(settings.database_url, pool_size=jobs + 1, emit=emit)
+    except BaseException:
+        await http.close()
+        raise
+    try:
+        quarantine = FileQuarantine(data_dir(settings) / "set-aside", emit=emit)
+        ledger = StoreLedger(sink)
+        delivery = Delivery(
+            sink, settings.venue, quarantine=quarantine, emit=emit, rng=rng, patience_s=_STORE_PATIENCE_S
+        )
+        trades = TradeLoader(
+            rest, shelf, delivery, ledger, venue=settings.venue, now_ns=now_ns, quarantine=quarantine, emit=emit
+        )
+        candles = CandleLoader(rest, shelf, delivery, ledger, venue=settings.venue, now_ns=now_ns, emit=emit)
+        wanted = [Wanted(symbol, stream, first, last) for symbol in symbols for stream in streams]
+        yield History(HistoryRun(trades, candles, jobs=jobs, report=report), wanted)
+    finally:
+        await sink.close()
+        await http.close()
+
+
+def _shelf(settings: Settings, http: AiohttpClient, emit: Emit, rng: random.Random) -> ArchiveShelf:
+    base = archive_base(settings.archive_url or ARCHIVE_URL)
+    return ArchiveShelf(base, http, data_dir(settings) / "archive", emit, rng)
 
 
 async def _known_symbols(settings: Settings, rest: ExchangeRest, emit: Emit) -> tuple[list[str], int]:
@@ -162,6 +256,19 @@ async def _known_symbols(settings: Settings, rest: ExchangeRest, emit: Emit) -> 
     for symbol, status in not_trading(symbols, info.symbols).items():
         emit(events.SymbolNotTrading(symbol=symbol, status=status))
     return symbols, info.server_time_ns
+
+
+async def _known_ids(sink: TimescaleSink, venue: str, symbols: Sequence[str]) -> dict[str, Known]:
+    """Return what the store has of each symbol, so that recording goes on where it stopped."""
+    if not symbols:
+        return {}
+    async with sink.reading() as connection:
+        covered = await coverage.load(connection, venue, symbols)
+        absent = await coverage.load_absences(connection, venue, symbols)
+    return {
+        symbol: Known([(each.first, each.last) for each in ranges], absent.get(symbol, ()))
+        for symbol, ranges in covered.items()
+    }
 
 
 def _candle_clocks(

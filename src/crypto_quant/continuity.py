@@ -150,6 +150,32 @@ class _Ranges:
         self._bound()
         return True
 
+    def within(self, first: int, last: int) -> list[Gap]:
+        """Return the parts of the ranges that lie between two numbers, both inclusive."""
+        items = self.items
+        at = max(0, bisect_right(items, first, key=_first) - 1)
+        found = []
+        while at < len(items) and items[at].first <= last:
+            if items[at].last >= first:
+                found.append(Gap(max(first, items[at].first), min(last, items[at].last)))
+            at += 1
+        return found
+
+    def discard(self, first: int, last: int) -> None:
+        """Take every number from ``first`` to ``last`` (inclusive) out, whether it was in a range or not."""
+        items = self.items
+        held = self.within(first, last)
+        if not held:
+            return
+        low = bisect_right(items, held[0].first, key=_first) - 1
+        high = bisect_right(items, held[-1].last, key=_first)
+        begin, end = items[low].first, items[high - 1].last
+        left = [Gap(begin, first - 1)] if begin < first else []
+        right = [Gap(last + 1, end)] if last < end else []
+        items[low:high] = left + right
+        self.total -= sum(gap.size for gap in held)
+        self._bound()
+
     def _bound(self) -> None:
         if len(self.items) > self._limit:
             lowest, next_one = self.items[:2]
@@ -191,23 +217,47 @@ class Sequencer:
     row show that the exchange counts anew, as it does when a symbol is listed again; then the account begins anew.
     """
 
-    __slots__ = ("_floor", "_missing", "_stray_first", "_stray_last", "gaps", "last", "newest_gap")
+    __slots__ = ("_floor", "_missing", "_settled", "_stray_first", "_stray_last", "gaps", "last", "newest_gap")
 
     def __init__(self, gaps_max: int = RANGES_MAX) -> None:
         self.last = -1
         self.newest_gap: Gap | None = None
         self._missing = _Ranges(gaps_max)
         self.gaps: list[Gap] = self._missing.items
+        # not missing, though not seen in this run: stored by an earlier one, or proven not to exist
+        self._settled = _Ranges(gaps_max)
         # the lowest id seen; 0 holds also when a caller's fast path has begun with id 0
         self._floor = 0
         self._stray_first = self._stray_last = _NO_STRAY
+
+    def resume(self, covered: Iterable[tuple[int, int]], absent: Iterable[tuple[int, int]] = ()) -> None:
+        """Begin where earlier runs ended: ``covered`` ids are stored, ``absent`` ones are known not to exist.
+
+        Inclusive ranges. To be called before the first id. The lowest covered id counts as the lowest seen, the
+        highest as the highest; what lies between and is neither covered nor absent is in ``gaps``. Should a covered
+        or an absent id come all the same, it is LATE the first time and a DUPLICATE only then: coverage proves that
+        a trade of that id is stored, but not that it was this one, which the store compares. So an exchange that
+        counts anew, or a symbol that is listed again, loses nothing to what an earlier run has stored.
+        """
+        stored = RangeSet(covered)
+        if not len(stored):
+            return
+        self._floor, self.last = stored.ranges()[0][0], stored.ranges()[-1][1]
+        outside = RangeSet(absent)
+        for first, last in outside.within(self._floor, self.last):
+            stored.add(first, last)
+        for gap in stored.gaps():
+            self._missing.add(*gap)
+        for first, last in stored.ranges():
+            self._settled.add(first, last)
 
     def observe(self, trade_id: int) -> Verdict:
         """Account for one id; anything but DUPLICATE is to be stored."""
         if trade_id > self.last:
             return self._advance(trade_id)
         if trade_id >= self._floor:
-            return Verdict.LATE if self._missing.remove(trade_id) else Verdict.DUPLICATE
+            unseen = self._missing.remove(trade_id) or self._settled.remove(trade_id)
+            return Verdict.LATE if unseen else Verdict.DUPLICATE
         if self._floor - trade_id > RESET_DISTANCE:
             self._stray(trade_id)
             return Verdict.LATE
@@ -220,6 +270,14 @@ class Sequencer:
     def missing(self) -> int:
         """How many ids ``gaps`` hold."""
         return self._missing.total
+
+    def missing_within(self, first: int, last: int) -> list[Gap]:
+        """Return what of the ids ``first`` to ``last`` (inclusive) is missing, in rising order."""
+        return self._missing.within(first, last)
+
+    def found(self, first: int, last: int) -> None:
+        """Account for ids (inclusive) that came another way than through ``observe``: a backfill has stored them."""
+        self._missing.discard(first, last)
 
     def _advance(self, trade_id: int) -> Verdict:
         expected = self.last + 1
@@ -243,6 +301,7 @@ class Sequencer:
             self._floor, self.last = self._stray_first, trade_id
             self._stray_first = self._stray_last = _NO_STRAY
             self._missing.clear()
+            self._settled.clear()
 
 
 class CandleClock:
