@@ -38,6 +38,7 @@ async def community_url() -> str:
             "trades",
             "candles",
             "coverage",
+            "verdicts",
             "absences",
             "crypto_quant_schema",
         ):  # a hypertable is dropped alone or not at all

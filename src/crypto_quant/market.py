@@ -41,6 +41,13 @@ def utc_text(time_ns: int) -> str:
     return f"{text}.{rest // NS_PER_US:06d}Z" if rest else f"{text}Z"
 
 
+def parse_utc(text: str) -> int:
+    """Return the time in ns of a text that ``utc_text`` has made. Raises ValueError for anything else."""
+    moment = datetime.fromisoformat(text)
+    whole = int(moment.replace(microsecond=0).timestamp())
+    return whole * NS_PER_S + moment.microsecond * NS_PER_US
+
+
 _FIXED_S = {
     "1s": 1, "1m": 60, "3m": 180, "5m": 300, "15m": 900, "30m": 1800, "1h": 3600, "2h": 7200, "4h": 14400,
     "6h": 21600, "8h": 28800, "12h": 43200, "1d": DAY_S, "3d": 3 * DAY_S, "1w": 7 * DAY_S,

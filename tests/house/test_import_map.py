@@ -11,8 +11,8 @@ SOURCE = Path(__file__).resolve().parents[2] / "src" / "crypto_quant"
 PACKAGE = "crypto_quant"
 
 # Who may lean on whom. A room is a top-level package or module; what is not in its set is out of reach.
-GROUND = {"errors", "events", "market", "seams"}
-RULES = {"batch", "binance", "config", "continuity", "rows"}
+GROUND = {"errors", "events", "evidence", "market", "seams"}
+RULES = {"batch", "binance", "config", "continuity", "judgement", "rows"}
 REACH: dict[str, set[str]] = {
     **dict.fromkeys(GROUND, GROUND),
     **dict.fromkeys(RULES, GROUND | RULES),

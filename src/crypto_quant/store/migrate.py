@@ -44,9 +44,13 @@ EXPECTED: Mapping[str, Mapping[str, str]] = {
     "absences": {
         "venue": _TEXT, "symbol": _TEXT, "first_id": _ID, "last_id": _ID, "proof": _TEXT, "proven_at": _TIME,
     },
+    "verdicts": {
+        "venue": _TEXT, "symbol": _TEXT, "timeframe": _TEXT, "time": _TIME, "field": _TEXT, "stored": _TEXT,
+        "derived": _TEXT, "checked_at": _TIME,
+    },
 }  # fmt: skip
 # which version made a table, where it was not the first
-_MADE_BY = {"coverage": 2, "absences": 2}
+_MADE_BY = {"coverage": 2, "absences": 2, "verdicts": 3}
 
 
 class Migration(msgspec.Struct, frozen=True):

@@ -1,0 +1,163 @@
+"""``crypto-quant verify``: what the database holds, what is missing, and a statement of it that others can check."""
+
+import asyncio
+import json
+import os
+import sys
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import click
+
+from crypto_quant.cli.record import embedded_url, loop_factory
+from crypto_quant.cli.verify_view import Steps, repair_command, show
+from crypto_quant.config import Settings, load
+from crypto_quant.errors import ConfigError
+from crypto_quant.evidence import Scope
+from crypto_quant.flow.audit import Auditor, parse_day
+from crypto_quant.flow.certificate import certify, recheck
+from crypto_quant.market import Venue, fold_symbol
+from crypto_quant.ops.clock import SystemClock
+from crypto_quant.store.audit_queries import open_reader
+from crypto_quant.store.statement import write_statement
+
+INCOMPLETE = 3
+
+
+@click.command()
+@click.argument("symbols", nargs=-1, metavar="[SYMBOL]...")
+@click.option(
+    "--from", "first", metavar="DATE", help="The first day, UTC, as 2026-09-01. [default: the record's first]"
+)
+@click.option("--to", "last", metavar="DATE", help="The last day, UTC, inclusive. [default: the record's last]")
+@click.option("--venue", type=click.Choice([v.value for v in Venue]), help="Which market. [default: all]")
+@click.option("--deep", is_flag=True, help="Read every row instead of trusting coverage; hold candles against trades.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option(
+    "--certificate",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write a statement that others can check; implies --deep.",
+)
+@click.option("--force", is_flag=True, help="Overwrite the FILE of --certificate.")
+@click.option(
+    "--check-certificate",
+    "check",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Check a certificate, and the database against it.",
+)
+@click.option("--database-url", metavar="URL", help="PostgreSQL or TimescaleDB. [default: the embedded database]")
+@click.option("--config", type=click.Path(path_type=Path),
+              help="A configuration file. [default: ./crypto-quant.toml, when there is one]")  # fmt: skip
+def verify(
+    *,
+    symbols: tuple[str, ...],
+    first: str | None,
+    last: str | None,
+    venue: str | None,
+    deep: bool,
+    as_json: bool,
+    certificate: Path | None,
+    force: bool,
+    check: Path | None,
+    database_url: str | None,
+    config: Path | None,
+) -> None:
+    """Prove what the database holds: per symbol and day ids, rows, holes, doubles, and how they were filled.
+
+    Without SYMBOL all that is recorded. Trusts the table coverage, which is written together with the rows, and
+    counts the rows against it; --deep reads every row, and holds each spot candle against its trades. Exit code 0:
+    complete; 3: something is missing or differs.
+    """
+    settings = load({"database_url": database_url}, os.environ, config)
+    if check is not None:
+        if symbols or first or last or venue or deep or certificate:
+            raise ConfigError("--check-certificate stands alone", hint="The certificate says what is to be checked")
+        document = _document(check)
+        sys.exit(_run(_check(_url(settings), document, check, as_json)))
+    days = (parse_day(first) if first else None, parse_day(last) if last else None)
+    if days[0] and days[1] and days[1] < days[0]:
+        raise ConfigError("the days end before they begin", subject=f"--from {first} --to {last}")
+    if certificate is not None and certificate.exists() and not force:
+        raise ConfigError("the file exists", subject=str(certificate), hint="Give another name, or --force")
+    scope = Scope(venue, tuple(dict.fromkeys(fold_symbol(symbol) for symbol in symbols)))
+    sys.exit(_run(_verify(_url(settings), scope, days, deep or certificate is not None, as_json, certificate, force)))
+
+
+def _url(settings: Settings) -> str:
+    return settings.database_url or embedded_url(settings)
+
+
+def _run(work: Any) -> int:  # noqa: ANN401
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        code: int = runner.run(work)
+        return code
+
+
+async def _verify(
+    url: str,
+    scope: Scope,
+    days: tuple[date | None, date | None],
+    deep: bool,
+    as_json: bool,
+    certificate: Path | None,
+    force: bool,
+) -> int:
+    document = None
+    with Steps() as steps:
+        async with open_reader(url) as reader:
+            auditor = Auditor(reader, scope, *days, deep=deep, progress=steps)
+            report = await auditor.run(
+                database=reader.database, now_ns=SystemClock().now_ns(), version=version("crypto-quant")
+            )
+            if certificate is not None:
+                document = await certify(reader, report, steps)
+    if certificate is not None and document is not None:
+        write_statement(certificate, document, overwrite=force)
+    if as_json:
+        told = report.to_json()
+        for each in told["symbols"]:
+            for hole in each["holes"]:
+                hole["repair"] = repair_command(each["venue"], each["symbol"], hole["day"], hole["before"])
+        for each in told["candles"]:
+            for hole in each["holes"]:
+                day = hole["first_open"][:10]
+                hole["repair"] = repair_command(each["venue"], each["symbol"], day, hole["last_open"])
+        click.echo(json.dumps(told, ensure_ascii=False))
+    else:
+        show(report, certificate)
+    return 0 if report.complete else INCOMPLETE
+
+
+async def _check(url: str, document: dict[str, Any], file: Path, as_json: bool) -> int:
+    with Steps() as steps:
+        async with open_reader(url) as reader:
+            wrong = await recheck(reader, document, steps)
+    if as_json:
+        told = {"certificate": str(file), "holds": not wrong, "digests": len(document["digests"]), "wrong": wrong}
+        click.echo(json.dumps(told, ensure_ascii=False))
+    elif wrong:
+        click.echo(f"The certificate does not hold: {file}")
+        for each in wrong:
+            click.echo(f"  {each}")
+    else:
+        click.echo(
+            f"The certificate holds: {len(document['digests']):,} digests of {document['issued_at']} are those of the"
+            " database now"
+        )
+    return INCOMPLETE if wrong else 0
+
+
+def _document(file: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise ConfigError("cannot read the certificate", subject=str(file), hint=str(problem)) from problem
+    except ValueError as problem:
+        raise ConfigError("the certificate is not JSON", subject=str(file), hint=str(problem)) from problem
+    if not isinstance(document, dict):
+        raise ConfigError("not a certificate", subject=str(file), hint="Expected one JSON object")
+    return document

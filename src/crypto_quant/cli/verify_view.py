@@ -1,0 +1,174 @@
+"""What ``verify`` found, for people: tables on a terminal, plain columns in a pipe; and its progress on stderr."""
+
+import time
+from pathlib import Path
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Table
+
+from crypto_quant.flow.report import Report, SymbolReport
+
+_LINES_EVERY_S = 5.0
+# of doubles, breaks and differences so many are shown a symbol; --json has them all
+_SHOWN_MAX = 20
+
+
+class Steps:
+    """Progress on stderr: a bar on a terminal, a line now and then elsewhere. Call it with step, done and total."""
+
+    def __init__(self) -> None:
+        console = Console(stderr=True, highlight=False)
+        self._console = console
+        self._bar = Progress(TextColumn("{task.description}"), BarColumn(), console=console, transient=True)
+        self._task: TaskID | None = None
+        self._told = time.monotonic()
+
+    def __call__(self, step: str, done: int, total: int) -> None:
+        """Tell how far it is."""
+        if self._task is not None:
+            self._bar.update(self._task, description=step, completed=done, total=total)
+        elif time.monotonic() - self._told >= _LINES_EVERY_S:
+            self._told = time.monotonic()
+            self._console.print(f"{step}, {done:,} of {total:,} done")
+
+    def __enter__(self) -> "Steps":
+        if self._console.is_terminal:
+            self._bar.start()
+            self._task = self._bar.add_task("")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._task is not None:
+            self._bar.stop()
+
+
+def repair_command(venue: str, symbol: str, day: str, before: str | None) -> str:
+    """Return the command that closes a hole; ``before`` is the time of the trade behind it."""
+    until = before[:10] if before else day
+    market = "" if venue == "spot" else f" --venue {venue}"
+    return f"crypto-quant repair {symbol}{market} --from {day} --to {max(day, until)}"
+
+
+def show(report: Report, certificate: Path | None) -> None:
+    """Print the result on stdout."""
+    out = Console(highlight=False, soft_wrap=True, emoji=False, markup=False)
+    if not out.is_terminal:
+        out.width = 200
+    if report.symbols:
+        out.print(_days(report))
+        out.print()
+    if report.candles:
+        out.print(_candles(report))
+        out.print()
+    for symbol in report.symbols:
+        _details(out, symbol)
+    _candle_details(out, report)
+    _summary(out, report, certificate)
+
+
+def _table(*columns: str, left: int) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for at, column in enumerate(columns):
+        table.add_column(column, justify="left" if at < left else "right", no_wrap=True)
+    return table
+
+
+def _days(report: Report) -> Table:
+    columns = ("venue", "symbol", "day", "trades", "first id", "last id", "missing", "doubled", "breaks", "filled from")
+    table = _table(*columns, left=3)
+    for symbol in report.symbols:
+        for day in symbol.days:
+            sources = ", ".join(f"{source} {count:,}" for source, count in day.sources.items())
+            numbers = (day.missing, day.duplicates, day.breaks)
+            table.add_row(
+                symbol.venue, symbol.symbol, day.day, f"{day.rows:,}", str(day.first_id), str(day.last_id),
+                *(f"{number:,}" for number in numbers), sources or "-",
+                style="red" if any(numbers) or day.unaccounted else None,
+            )  # fmt: skip
+    return table
+
+
+def _candles(report: Report) -> Table:
+    columns = ("venue", "symbol", "candles", "stored", "first", "last", "missing")
+    deep = ("equal", "different", "not checkable") if report.mode == "deep" else ()
+    table = _table(*columns, *deep, left=3)
+    for each in report.candles:
+        checked = (f"{each.equal:,}", f"{each.different:,}", f"{each.not_checkable:,}") if deep else ()
+        table.add_row(
+            each.venue, each.symbol, each.timeframe, f"{each.rows:,}", each.first_open, each.last_open,
+            f"{each.missing:,}", *checked, style=None if each.sound else "red",
+        )  # fmt: skip
+    return table
+
+
+def _details(out: Console, symbol: SymbolReport) -> None:
+    name = f"{symbol.venue} {symbol.symbol}"
+    for hole in symbol.holes:
+        where = f" between {hole.after} and {hole.before}" if hole.after else f" after {hole.day}"
+        gone = f"; {hole.claimed:,} of them were stored and have gone" if hole.claimed and symbol.rows_read else ""
+        out.print(f"MISSING   {name}: ids {hole.first} to {hole.last} ({hole.missing:,}){where}{gone}")
+        out.print(f"          {repair_command(symbol.venue, symbol.symbol, hole.day, hole.before)}")
+    for day in symbol.days:
+        if day.unaccounted:
+            out.print(
+                f"DIFFERS   {name}: on {day.day} coverage claims {abs(day.unaccounted):,} rows"
+                f" {'more' if day.unaccounted > 0 else 'fewer'} than there are; --deep tells which"
+            )
+    for each in symbol.doubled[:_SHOWN_MAX]:
+        ids = f"id {each.first}" if each.first == each.last else f"ids {each.first} to {each.last}"
+        out.print(f"DOUBLED   {name}: {ids} {'at ' + ', '.join(each.times) if each.times else 'on two days'}")
+    for broken in symbol.broken[:_SHOWN_MAX]:
+        out.print(
+            f"BROKEN    {name}: id {broken.trade_id} begins with single trade {broken.found}, not {broken.expected}"
+        )
+    for absent in symbol.absent:
+        count = absent.last - absent.first + 1
+        out.print(f"ABSENT    {name}: ids {absent.first} to {absent.last} ({count:,}): {absent.source}")
+
+
+def _candle_details(out: Console, report: Report) -> None:
+    for each in report.candles:
+        name = f"{each.venue} {each.symbol} {each.timeframe}"
+        for hole in each.holes:
+            out.print(f"MISSING   {name}: {hole.slots:,} candles, {hole.first_open} to {hole.last_open}")
+            out.print(f"          {repair_command(each.venue, each.symbol, hole.first_open[:10], hole.last_open)}")
+        if each.misplaced:
+            out.print(f"DIFFERS   {name}: {each.misplaced:,} candles do not open where this timeframe does")
+        for verdict in each.verdicts[:_SHOWN_MAX]:
+            opens = verdict.open_text
+            out.print(
+                f"DIFFERS   {name} {opens}: {verdict.field} is {verdict.stored}, its trades say {verdict.derived}"
+            )
+        if len(each.verdicts) > _SHOWN_MAX:
+            out.print(f"          and {len(each.verdicts) - _SHOWN_MAX:,} more, see --json or the table verdicts")
+
+
+def _summary(out: Console, report: Report, certificate: Path | None) -> None:
+    totals = report.totals()
+    how = "every row was read" if report.mode == "deep" else "by coverage, rows counted"
+    out.print(
+        f"{'COMPLETE' if report.complete else 'INCOMPLETE'}: {totals['symbols']:,} symbols, {report.first_day} to"
+        f" {report.last_day}, {totals['trades']:,} trades and {totals['candles']:,} candles ({how})"
+    )
+    wrong = {
+        "trades missing": totals["missing"], "trades doubled": totals["duplicates"], "breaks": totals["breaks"],
+        "rows unaccounted for": totals["unaccounted"], "candles missing": totals["candles_missing"],
+        "candles out of place": totals["candles_misplaced"], "candles that differ": totals["candles_different"],
+        "trades absent at the exchange": totals["absent"],
+    }  # fmt: skip
+    said = [f"{count:,} {what}" for what, count in wrong.items() if count]
+    if said:
+        out.print(f"  {', '.join(said)}")
+    if report.mode == "deep" and report.candles:
+        out.print(
+            f"  of the candles {totals['candles_equal']:,} equal their trades, {totals['candles_different']:,} do not,"
+            f" {totals['candles_not_checkable']:,} cannot be checked (empty, at an edge of the record, or not spot)"
+        )
+    if report.verdicts_stored is False:
+        out.print("  The verdicts were not stored: there is no such table; run crypto-quant db migrate")
+    if certificate is not None:
+        out.print(f"  Certificate: {certificate}")

@@ -1,0 +1,170 @@
+"""What an audit found, as values: the shape of ``verify --json``. Keys are stable; new ones may be added."""
+
+from typing import Any
+
+import msgspec
+
+from crypto_quant.evidence import Verdict
+from crypto_quant.judgement import Break
+from crypto_quant.market import utc_text
+
+
+class HoleReport(msgspec.Struct, kw_only=True):
+    """Missing ids, inclusive. ``day`` is the one on which the record breaks off; ``after`` and ``before`` are the
+    times of the trades on either side, where the rows were read. ``claimed`` of the ids stand in coverage all the
+    same: rows that were there have gone."""
+
+    first: int
+    last: int
+    missing: int
+    day: str
+    after: str | None
+    before: str | None
+    claimed: int
+
+
+class DoubledReport(msgspec.Struct):
+    """Ids (inclusive) that are there more than once; the times of the rows, where they are of one day."""
+
+    first: int
+    last: int
+    times: list[str]
+
+
+class RangeReport(msgspec.Struct, omit_defaults=True):
+    """Ids (inclusive) and how they were filled, or why they are absent; when that was recorded."""
+
+    first: int
+    last: int
+    source: str
+    since: str | None = None
+    until: str | None = None
+
+
+class DayReport(msgspec.Struct):
+    """One UTC day of one symbol. ``unaccounted`` rows are claimed by coverage and not there (negative: too many);
+    ``sources`` says how many ids came which way."""
+
+    day: str
+    rows: int
+    first_id: int
+    last_id: int
+    missing: int = 0
+    duplicates: int = 0
+    breaks: int = 0
+    unaccounted: int = 0
+    sources: dict[str, int] = {}
+
+
+class SymbolReport(msgspec.Struct, kw_only=True):
+    """The trades of one symbol. ``rows_read`` is false where coverage was trusted."""
+
+    venue: str
+    symbol: str
+    rows_read: bool
+    rows: int
+    first_id: int
+    last_id: int
+    missing: int
+    duplicates: int
+    breaks: int
+    unaccounted: int
+    holes: list[HoleReport]
+    doubled: list[DoubledReport]
+    broken: list[Break]
+    covered: list[RangeReport]
+    absent: list[RangeReport]
+    days: list[DayReport]
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing is missing, doubled or broken."""
+        return not (self.missing or self.duplicates or self.breaks or self.unaccounted)
+
+
+class SlotsReport(msgspec.Struct):
+    """Missing candles: the first and the last open time, inclusive, and how many they are."""
+
+    first_open: str
+    last_open: str
+    slots: int
+
+
+class CandleReport(msgspec.Struct, kw_only=True):
+    """The candles of one series. Without ``deep`` none is held against trades: all are ``not_checkable``."""
+
+    venue: str
+    symbol: str
+    timeframe: str
+    rows: int
+    first_open: str
+    last_open: str
+    missing: int
+    misplaced: int
+    equal: int
+    different: int
+    not_checkable: int
+    holes: list[SlotsReport]
+    verdicts: list[Verdict]
+
+    @property
+    def sound(self) -> bool:
+        """Whether no candle is missing, out of the raster or contradicted."""
+        return not (self.missing or self.misplaced or self.different)
+
+
+class Report(msgspec.Struct, kw_only=True):
+    """The whole. ``mode`` is ``coverage`` or ``deep``; days are UTC and inclusive.
+
+    ``verdicts_stored`` is None when there were none to store, false when the table is missing.
+    """
+
+    version: str
+    checked_at: str
+    database: str
+    mode: str
+    first_day: str
+    last_day: str
+    record_begins: str
+    record_ends: str
+    verdicts_stored: bool | None
+    symbols: list[SymbolReport]
+    candles: list[CandleReport]
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is missing and nothing differs."""
+        return all(each.sound for each in self.symbols) and all(each.sound for each in self.candles)
+
+    def totals(self) -> dict[str, int]:
+        """Return the sums over all symbols and series."""
+        series = {(each.venue, each.symbol) for each in self.symbols}
+        series |= {(each.venue, each.symbol) for each in self.candles}
+        return {
+            "symbols": len(series),
+            "trades": sum(each.rows for each in self.symbols),
+            "missing": sum(each.missing for each in self.symbols),
+            "holes": sum(len(each.holes) for each in self.symbols),
+            "duplicates": sum(each.duplicates for each in self.symbols),
+            "breaks": sum(each.breaks for each in self.symbols),
+            "unaccounted": sum(each.unaccounted for each in self.symbols),
+            "absent": sum(last.last - last.first + 1 for each in self.symbols for last in each.absent),
+            "candles": sum(each.rows for each in self.candles),
+            "candles_missing": sum(each.missing for each in self.candles),
+            "candles_misplaced": sum(each.misplaced for each in self.candles),
+            "candles_equal": sum(each.equal for each in self.candles),
+            "candles_different": sum(each.different for each in self.candles),
+            "candles_not_checkable": sum(each.not_checkable for each in self.candles),
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for JSON: the fields, ``complete`` and ``totals``."""
+        whole: dict[str, Any] = msgspec.to_builtins(self)
+        for symbol in whole["symbols"]:
+            symbol["broken"] = [
+                {"trade_id": each[0], "expected": each[1], "found": each[2]} for each in symbol["broken"]
+            ]
+        for series in whole["candles"]:
+            for verdict in series["verdicts"]:
+                verdict["open"] = utc_text(verdict.pop("open_ns"))
+        return {"complete": self.complete, "totals": self.totals(), **whole}

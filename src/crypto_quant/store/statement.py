@@ -1,0 +1,33 @@
+"""Files that say something once: written whole or not at all, and never over another by accident."""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from crypto_quant.errors import ConfigError
+
+
+def write_statement(file: Path, document: Mapping[str, Any], *, overwrite: bool) -> None:
+    """Write the document as JSON, on disk when this returns. Raises ConfigError when it cannot, or ``file`` exists."""
+    text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+    try:
+        handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as out:
+                out.write(text)
+                out.flush()
+                os.fsync(out.fileno())
+            Path(name).chmod(0o644)
+            if overwrite:
+                os.replace(name, file)  # noqa: PTH105 - the same call, and its pair is below
+            else:
+                os.link(name, file)
+        finally:
+            Path(name).unlink(missing_ok=True)
+    except FileExistsError as problem:
+        raise ConfigError("the file exists", subject=str(file), hint="Give another name, or --force") from problem
+    except OSError as problem:
+        raise ConfigError("cannot write the certificate", subject=str(file), hint=str(problem)) from problem
