@@ -52,7 +52,10 @@ class PipelineStats:
 
     The attributes are plain integers that the rooms count up. ``trades_received`` are well-formed trades of wanted
     symbols; each of them is in exactly one of ``trades_written``, ``trades_duplicate``, ``trades_set_aside`` or
-    ``pending_trades``. The same holds for closed candles. Lags cover the time since the last report:
+    ``pending_trades``. The same holds for closed candles. While two links carry the same streams (redundancy, or one
+    taking over from the other) the second arrival of a trade is none of these: it counts in ``trades_redundant``
+    alone. ``rollovers`` are links replaced without a break, ``reconnects`` those that had ended first. Lags cover the
+    time since the last report:
     ``commit_lag`` from a frame's arrival to its commit, ``event_lag`` from the exchange's event time to the commit
     (it includes the difference of the two clocks, and years when a recording is replayed).
     """
@@ -67,15 +70,18 @@ class PipelineStats:
         self.trades_duplicate = 0
         self.trades_set_aside = 0
         self.trades_void = 0
+        self.trades_redundant = 0
         self.candles_received = 0
         self.candles_written = 0
         self.candles_duplicate = 0
         self.candles_set_aside = 0
         self.candles_fetched = 0
+        self.candles_redundant = 0
         self.gaps = 0
         self.missing_trades = 0
         self.links = 0
         self.reconnects = 0
+        self.rollovers = 0
         self.batches_written = 0
         self.rows_written = 0
         self.store_failures = 0
@@ -112,18 +118,21 @@ class PipelineStats:
             "trades_duplicate": self.trades_duplicate,
             "trades_set_aside": self.trades_set_aside,
             "trades_void": self.trades_void,
+            "trades_redundant": self.trades_redundant,
             "trades_missing": self.missing_trades,
             "candles_received": self.candles_received,
             "candles_written": self.candles_written,
             "candles_duplicate": self.candles_duplicate,
             "candles_set_aside": self.candles_set_aside,
             "candles_fetched": self.candles_fetched,
+            "candles_redundant": self.candles_redundant,
             "pending_candles": self.pending_candles,
             "frames_received": self.frames_received,
             "frames_set_aside": self.frames_set_aside,
             "frames_ignored": self.frames_ignored,
             "links": self.links,
             "reconnects": self.reconnects,
+            "rollovers": self.rollovers,
             "gaps": self.gaps,
             "batches_written": self.batches_written,
             "rows_per_batch": round(self.rows_written / self.batches_written, 1) if self.batches_written else 0.0,
