@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from crypto_quant import events
+from crypto_quant.binance.session import DEFAULT_LIMITS, SessionLimits
 from crypto_quant.binance.streams import (
     check_symbols,
     link_url,
@@ -57,8 +58,12 @@ def data_dir(settings: Settings) -> Path:
 
 
 @asynccontextmanager
-async def open_recorder(settings: Settings, emit: Emit, rng: random.Random | None = None) -> AsyncIterator[Recorder]:
+async def open_recorder(
+    settings: Settings, emit: Emit, rng: random.Random | None = None, limits: SessionLimits = DEFAULT_LIMITS
+) -> AsyncIterator[Recorder]:
     """Check the settings against the exchange, open the database, and yield a recorder.
+
+    ``limits`` say how patient links are.
 
     ``settings.database_url`` must be set (the command line falls back to the embedded database before it comes here).
     Raises ConfigError for unknown symbols and streams, and the store's errors when the database cannot be used.
@@ -118,6 +123,8 @@ async def open_recorder(settings: Settings, emit: Emit, rng: random.Random | Non
             stats=stats,
             emit=emit,
             rng=rng,
+            redundancy=settings.links,
+            limits=limits,
         )
 
         def save(batches: Sequence[Batch]) -> list[events.RowsLeft]:
@@ -138,7 +145,7 @@ async def open_recorder(settings: Settings, emit: Emit, rng: random.Random | Non
         )
         emit(
             events.RecordingStarted(
-                venue=settings.venue.value, symbols=len(symbols), streams=len(names), links=len(plan)
+                venue=settings.venue.value, symbols=len(symbols), streams=len(names), links=len(plan) * settings.links
             )
         )
         yield Recorder(pipeline, intake, settings.database_url, directory / "set-aside")
