@@ -9,6 +9,8 @@ from pathlib import Path
 import msgspec
 
 from crypto_quant import events
+from crypto_quant.binance.liveness import DEFAULT_LIMITS as DEFAULT_LIVENESS
+from crypto_quant.binance.liveness import LivenessLimits
 from crypto_quant.binance.session import DEFAULT_LIMITS, SessionLimits
 from crypto_quant.binance.streams import (
     check_symbols,
@@ -25,6 +27,7 @@ from crypto_quant.continuity import CandleClock
 from crypto_quant.errors import ConfigError, ExchangeUnavailable, Throttled
 from crypto_quant.flow.candles import CandleKeeper
 from crypto_quant.flow.collector import BinanceWSCollector
+from crypto_quant.flow.guard import StreamGuard
 from crypto_quant.flow.intake import Intake
 from crypto_quant.flow.pipeline import Pipeline
 from crypto_quant.flow.rest import ExchangeRest
@@ -59,11 +62,15 @@ def data_dir(settings: Settings) -> Path:
 
 @asynccontextmanager
 async def open_recorder(
-    settings: Settings, emit: Emit, rng: random.Random | None = None, limits: SessionLimits = DEFAULT_LIMITS
+    settings: Settings,
+    emit: Emit,
+    rng: random.Random | None = None,
+    limits: SessionLimits = DEFAULT_LIMITS,
+    liveness: LivenessLimits = DEFAULT_LIVENESS,
 ) -> AsyncIterator[Recorder]:
     """Check the settings against the exchange, open the database, and yield a recorder.
 
-    ``limits`` say how patient links are.
+    ``limits`` say how patient links are, ``liveness`` when a silent stream is looked up.
 
     ``settings.database_url`` must be set (the command line falls back to the embedded database before it comes here).
     Raises ConfigError for unknown symbols and streams, and the store's errors when the database cannot be used.
@@ -124,8 +131,10 @@ async def open_recorder(
             emit=emit,
             rng=rng,
             redundancy=settings.links,
-            limits=limits,
+            # each trade stream is watched by itself: that all are silent at once says no more
+            limits=limits if len(timeframes) == len(streams) else msgspec.structs.replace(limits, quiet_s=None),
         )
+        guard = StreamGuard(symbols, streams, intake=intake, collector=collector, rest=rest, emit=emit, limits=liveness)
 
         def save(batches: Sequence[Batch]) -> list[events.RowsLeft]:
             files = write_leftover(directory / "leftover", batches)
@@ -139,6 +148,7 @@ async def open_recorder(
             stats=stats,
             emit=emit,
             save_leftover=save,
+            guard=guard,
             stats_interval_s=settings.stats_interval,
             drain_s=settings.drain_deadline,
             pending_limit=settings.pending_limit,

@@ -8,6 +8,7 @@ import pytest
 from recording import Running, assert_candles_equal, assert_trades_equal, recording
 
 from crypto_quant import events
+from crypto_quant.binance.liveness import LivenessLimits
 from crypto_quant.binance.session import SessionLimits
 from crypto_quant.sim.limits import Limits
 from crypto_quant.sim.server import SimulatedExchange
@@ -19,6 +20,9 @@ SYMBOLS = ("btcusdt", "ethusdt")
 RATE = 4000.0
 # a life of 1.6 s, of which 0.8 s are left for the successor
 SHORT_LIVES = SessionLimits(life_s=1.6, leave_early_s=0.8, stagger_s=0.1, overlap_s=0.2)
+
+OVERLAP = SessionLimits(overlap_s=0.2)
+HASTY = LivenessLimits(least_s=1.0, first_s=1.0, again_s=0.2, settle_s=0.3, checks_per_minute=60)
 
 
 def tape(rate: float = RATE, start_us: int = START_US) -> SyntheticTape:
@@ -154,6 +158,68 @@ async def test_a_half_open_socket_is_found(postgres_url: str, exchange: Simulate
         seen = run.stats.trades_written
         await run.until(lambda: run.stats.trades_written > seen + 100)
         assert run.stats.reconnects == 1
+
+
+async def test_a_stream_that_falls_silent_alone_is_found(database_url: str, tmp_path: Path) -> None:
+    """One stream of a link that is well otherwise; the exchange's REST shows that it should come."""
+    async with (
+        SimulatedExchange(tape(rate=1000), hold_until_subscribed=True) as market,
+        recording(
+            database_url, market.ws_url, market.rest_url, tmp_path, symbols=SYMBOLS, limits=OVERLAP, liveness=HASTY
+        ) as run,
+    ):
+        await run.until(lambda: run.stats.trades_written > 2000)
+        assert market.faults.mute_stream("ethusdt@aggTrade") == 1
+        await run.until(lambda: run.told.of(events.StreamStalled))
+        stalled = run.told.of(events.StreamStalled)[0]
+        assert (stalled.symbol, stalled.stream) == ("ethusdt", "ethusdt@aggTrade")
+        assert stalled.ours < stalled.exchanges
+        await run.until(lambda: run.stats.rollovers == 1)
+        await run.until(lambda: run.recorder.intake.newest("ethusdt") > stalled.exchanges)
+        final = await run.stop()
+        assert final["reconnects"] == 0
+        # the other symbol has lost nothing; of this one just what the exchange did not send is known to be missing
+        gaps = run.told.of(events.GapFound)
+        assert [(gap.symbol, gap.first) for gap in gaps] == [("ethusdt", stalled.ours + 1)]
+        stored = {symbol: await assert_trades_equal(database_url, market, symbol, whole=False) for symbol in SYMBOLS}
+        first = {symbol: market.agg_trades(symbol.upper())[0].agg_id for symbol in SYMBOLS}
+        newest = {symbol: run.recorder.intake.newest(symbol) for symbol in SYMBOLS}
+        assert stored["btcusdt"] == newest["btcusdt"] - first["btcusdt"] + 1
+        assert stored["ethusdt"] == newest["ethusdt"] - first["ethusdt"] + 1 - final["trades_missing"]
+
+
+async def test_a_stream_that_is_acknowledged_and_never_comes_is_found(postgres_url: str, tmp_path: Path) -> None:
+    async with SimulatedExchange(tape(rate=1000)) as market:
+        market.faults.mute_stream("ethusdt@aggTrade", count=1)
+        async with recording(
+            postgres_url, market.ws_url, market.rest_url, tmp_path, symbols=SYMBOLS, limits=OVERLAP, liveness=HASTY
+        ) as run:
+            await run.until(lambda: run.told.of(events.StreamStalled))
+            assert [event.ours for event in run.told.of(events.StreamStalled)] == [-1]
+            await run.until(lambda: run.recorder.intake.newest("ethusdt") > 0)
+            assert run.stats.reconnects == 0
+
+
+async def test_a_market_that_rests_keeps_its_link(postgres_url: str, tmp_path: Path) -> None:
+    market_tape = SyntheticTape(invented(["BTCUSDT", "ETHUSDT"]), rate=1000, seed=5, start_us=START_US, seconds=3.5)
+    async with (
+        SimulatedExchange(market_tape, hold_until_subscribed=True) as market,
+        recording(
+            postgres_url, market.ws_url, market.rest_url, tmp_path, symbols=SYMBOLS, limits=OVERLAP, liveness=HASTY
+        ) as run,
+    ):
+        asked: list[str] = []
+        rest = run.recorder.pipeline._guard._rest  # type: ignore[union-attr]
+        answer = rest.newest_trade_id
+
+        async def counted(symbol: str) -> int:
+            asked.append(symbol)
+            return await answer(symbol)
+
+        rest.newest_trade_id = counted  # type: ignore[method-assign]
+        await run.until(lambda: len(asked) >= 3)
+        assert run.told.of(events.StreamStalled) == []
+        assert run.stats.rollovers == run.stats.reconnects == 0
 
 
 async def test_candles_are_whole_over_an_outage_at_the_edge_of_a_minute(postgres_url: str, tmp_path: Path) -> None:

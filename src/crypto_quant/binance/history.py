@@ -79,6 +79,15 @@ def exchange_info_request(spec: VenueSpec) -> Request:
     return Request(f"{spec.rest_prefix}/exchangeInfo", params, {}, spec.weight_exchange_info)
 
 
+def newest_trade_request(spec: VenueSpec, symbol: str) -> Request:
+    """Return the request for a symbol's latest aggregate trade (``parse_newest_trade_id``).
+
+    Without ids and times the exchange answers with the most recent ones.
+    """
+    params = {"symbol": wire_symbol(symbol), "limit": "1"}
+    return Request(f"{spec.rest_prefix}/aggTrades", params, {}, spec.weight_agg_trades)
+
+
 def klines_request(
     spec: VenueSpec,
     symbol: str,
@@ -247,7 +256,12 @@ class _Kline(msgspec.Struct, array_like=True):
     taker_buy_quote_volume: str
 
 
+class _NewestTrade(msgspec.Struct):
+    a: _Int64
+
+
 _Body = TypeVar("_Body")
+_NEWEST_DECODER = msgspec.json.Decoder(list[_NewestTrade])
 _TIME_DECODER = msgspec.json.Decoder(_ServerTime)
 _INFO_DECODER = msgspec.json.Decoder(_ExchangeInfo)
 _KLINES_DECODER = msgspec.json.Decoder(list[_Kline])
@@ -271,6 +285,11 @@ def parse_exchange_info(body: bytes) -> ExchangeInfo:
         symbols={row.symbol: row.status or row.contract_status for row in info.symbols},
         weight_per_minute=per_minute[0] if per_minute and per_minute[0] > 0 else None,
     )
+
+
+def parse_newest_trade_id(body: bytes) -> int:
+    """Return the highest aggregate id of an aggTrades answer; -1 when it is empty. Raises UndecodableFrame."""
+    return max((row.a for row in _decode(_NEWEST_DECODER, body, "aggTrades")), default=-1)
 
 
 def parse_klines(body: bytes, venue: Venue, symbol: str, timeframe: Timeframe) -> list[Candle]:

@@ -74,6 +74,8 @@ class Intake:
         self._arrivals = Arrivals()
         # per candle series: the newest open time that a stream told as final
         self._streamed: dict[tuple[str, Timeframe], int] = {}
+        # and the newest that REST had to be asked for
+        self._fetched: dict[tuple[str, Timeframe], int] = {}
         self._trades = {wire_symbol(symbol): _SymbolState(venue, symbol) for symbol in trade_symbols}
         # the wire's own names of symbol and interval lead to the stored ones
         self._candles = {(wire_symbol(s), t.value): (s, t, clock) for (s, t), clock in clocks.items()}
@@ -221,12 +223,19 @@ class Intake:
         """Return the open time (ns) of the newest candle that a stream told as final; -1 when there is none."""
         return self._streamed.get((symbol, timeframe), -1)
 
+    def newest_fetched(self, symbol: str, timeframe: Timeframe) -> int:
+        """Return the open time (ns) of the newest candle that had to come over REST; -1 when there is none."""
+        return self._fetched.get((symbol, timeframe), -1)
+
     def candle(self, candle: Candle, clock: CandleClock, source: str) -> bool:
         """Queue a closed candle unless it was had before; return whether it was new."""
         self._stats.candles_received += 1
         if not clock.closed(candle.open_ns):
             self._stats.candles_duplicate += 1
             return False
+        if source == "rest":
+            key = candle.symbol, candle.timeframe
+            self._fetched[key] = max(candle.open_ns, self._fetched.get(key, 0))
         self._writer.add_candle_row(candle_row(candle, self._times), candle_stored(candle, source))
         return True
 

@@ -9,6 +9,7 @@ from crypto_quant import events
 from crypto_quant.errors import CryptoQuantError
 from crypto_quant.flow.candles import CandleKeeper
 from crypto_quant.flow.collector import BinanceWSCollector
+from crypto_quant.flow.guard import StreamGuard
 from crypto_quant.flow.stats import PipelineStats
 from crypto_quant.flow.writer import TimescaleWriter
 from crypto_quant.seams import Batch, Emit, Sink
@@ -47,6 +48,7 @@ class Pipeline:
         stats: PipelineStats,
         emit: Emit,
         save_leftover: SaveLeftover,
+        guard: StreamGuard | None = None,
         stats_interval_s: float = 10.0,
         drain_s: float = 30.0,
         pending_limit: int = 200_000,
@@ -58,6 +60,7 @@ class Pipeline:
         self.stats = stats
         self._emit = emit
         self._save_leftover = save_leftover
+        self._guard = guard
         self._stats_interval_s = stats_interval_s
         self._drain_s = drain_s
         self._pending_limit = pending_limit
@@ -92,6 +95,8 @@ class Pipeline:
             asyncio.create_task(self._report(), name="statistics"),
             asyncio.create_task(self._hold_back(), name="back-pressure"),
         ]
+        if self._guard is not None:
+            others.append(asyncio.create_task(self._guard.run(), name="stream guard"))
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
         try:
             watched: set[asyncio.Task[Any]] = {writing, collecting, stopping, *others}

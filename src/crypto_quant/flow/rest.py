@@ -51,6 +51,10 @@ class ExchangeRest:
             candles += history.parse_klines(await self._ask(request), self.spec.venue, symbol, timeframe)
         return candles
 
+    async def newest_trade_id(self, symbol: str) -> int:
+        """Return the id of a symbol's latest aggregate trade; -1 when it has none."""
+        return history.parse_newest_trade_id(await self._ask(history.newest_trade_request(self.spec, symbol)))
+
     async def _ask(self, request: history.Request) -> bytes:
         loop = asyncio.get_running_loop()
         while wait_ns := self._budget.reserve(request.weight, int(loop.time() * 1e9)):  # noqa: ASYNC110
