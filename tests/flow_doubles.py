@@ -214,7 +214,7 @@ class ListTaker:
         self.payloads: list[bytes] = []
         self.act = act
 
-    def frame(self, payload: bytes, received_ns: int) -> wire.Message | None:
+    def frame(self, payload: bytes, received_ns: int, link: int = 0) -> wire.Message | None:
         self.payloads.append(payload)
         return self.act(payload)
 

@@ -7,6 +7,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from crypto_quant.binance.liveness import DEFAULT_LIMITS as DEFAULT_LIVENESS
+from crypto_quant.binance.liveness import LivenessLimits
+from crypto_quant.binance.session import DEFAULT_LIMITS, SessionLimits
 from crypto_quant.compose import Recorder, open_recorder
 from crypto_quant.config import Settings
 from crypto_quant.events import Event
@@ -72,6 +75,8 @@ async def recording(
     *,
     symbols: Sequence[str] = ("btcusdt",),
     streams: Sequence[str] = ("aggTrade",),
+    limits: SessionLimits = DEFAULT_LIMITS,
+    liveness: LivenessLimits = DEFAULT_LIVENESS,
     **more: Any,
 ) -> AsyncIterator[Running]:
     """Run a recorder; it is drained at the latest when the block ends."""
@@ -85,7 +90,7 @@ async def recording(
         data_dir=str(data_dir),
         **more,
     )
-    async with open_recorder(settings, told, random.Random(1)) as recorder:  # noqa: S311  # jitter alone
+    async with open_recorder(settings, told, random.Random(1), limits, liveness) as recorder:  # noqa: S311  # jitter alone
         task = asyncio.create_task(recorder.pipeline.run(settings.duration))
         running = Running(recorder, told, task)
         try:

@@ -11,6 +11,9 @@ import msgspec
 
 from crypto_quant import events
 from crypto_quant.binance.archive import ARCHIVE_URL
+from crypto_quant.binance.liveness import DEFAULT_LIMITS as DEFAULT_LIVENESS
+from crypto_quant.binance.liveness import LivenessLimits
+from crypto_quant.binance.session import DEFAULT_LIMITS, SessionLimits
 from crypto_quant.binance.streams import (
     archive_base,
     check_symbols,
@@ -30,6 +33,7 @@ from crypto_quant.flow.backfill import Backfiller
 from crypto_quant.flow.candles import CandleKeeper
 from crypto_quant.flow.collector import BinanceWSCollector
 from crypto_quant.flow.delivery import Delivery
+from crypto_quant.flow.guard import StreamGuard
 from crypto_quant.flow.history_run import HistoryRun, Report
 from crypto_quant.flow.intake import Intake, Known
 from crypto_quant.flow.loading import TradeLoader, Wanted, day_of
@@ -70,8 +74,16 @@ def data_dir(settings: Settings) -> Path:
 
 
 @asynccontextmanager
-async def open_recorder(settings: Settings, emit: Emit, rng: random.Random | None = None) -> AsyncIterator[Recorder]:
+async def open_recorder(
+    settings: Settings,
+    emit: Emit,
+    rng: random.Random | None = None,
+    limits: SessionLimits = DEFAULT_LIMITS,
+    liveness: LivenessLimits = DEFAULT_LIVENESS,
+) -> AsyncIterator[Recorder]:
     """Check the settings against the exchange, open the database, and yield a recorder.
+
+    ``limits`` say how patient links are, ``liveness`` when a silent stream is looked up.
 
     ``settings.database_url`` must be set (the command line falls back to the embedded database before it comes here).
     Raises ConfigError for unknown symbols and streams, and the store's errors when the database cannot be used.
@@ -149,7 +161,11 @@ async def open_recorder(settings: Settings, emit: Emit, rng: random.Random | Non
             stats=stats,
             emit=emit,
             rng=rng,
+            redundancy=settings.links,
+            # each trade stream is watched by itself: that all are silent at once says no more
+            limits=limits if len(timeframes) == len(streams) else msgspec.structs.replace(limits, quiet_s=None),
         )
+        guard = StreamGuard(symbols, streams, intake=intake, collector=collector, rest=rest, emit=emit, limits=liveness)
 
         def save(batches: Sequence[Batch]) -> list[events.RowsLeft]:
             files = write_leftover(directory / "leftover", batches)
@@ -164,13 +180,14 @@ async def open_recorder(settings: Settings, emit: Emit, rng: random.Random | Non
             emit=emit,
             save_leftover=save,
             backfiller=backfiller,
+            guard=guard,
             stats_interval_s=settings.stats_interval,
             drain_s=settings.drain_deadline,
             pending_limit=settings.pending_limit,
         )
         emit(
             events.RecordingStarted(
-                venue=settings.venue.value, symbols=len(symbols), streams=len(names), links=len(plan)
+                venue=settings.venue.value, symbols=len(symbols), streams=len(names), links=len(plan) * settings.links
             )
         )
         intake.report_known_gaps()

@@ -40,6 +40,15 @@ class LinkEnded(Event, frozen=True, kw_only=True):
     lived_s: float
 
 
+class LinkReplaced(Event, frozen=True, kw_only=True):
+    """A WebSocket was closed after another had taken its place; nothing was missed. ``lived_s``: how long it was up."""
+
+    message: ClassVar[str] = "Link replaced"
+    link: int
+    cause: str
+    lived_s: float
+
+
 class LinkClosed(Event, frozen=True, kw_only=True):
     """A WebSocket was closed because the recorder ends."""
 
@@ -102,6 +111,23 @@ class LinkExpiring(Event, frozen=True, kw_only=True):
     message: ClassVar[str] = "Link expiring"
     link: int
     cause: str
+
+
+class StreamStalled(Event, frozen=True, kw_only=True):
+    """A stream does not come though the exchange has moved on, by its REST; its link is replaced.
+
+    ``ours`` and ``exchanges`` are the last aggregate ids of both (of a candle stream: its last open times, ns since
+    the epoch); ``ours`` is -1 when nothing ever came.
+    """
+
+    message: ClassVar[str] = "Stream stalled"
+    level: ClassVar[str] = "warning"
+    venue: str
+    symbol: str
+    stream: str
+    ours: int
+    exchanges: int
+    silent_s: float
 
 
 class ReadingPaused(Event, frozen=True, kw_only=True):

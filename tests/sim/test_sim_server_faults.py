@@ -141,6 +141,21 @@ async def test_garbage(client: Client) -> None:
         assert exchange.faults.garbage(symbol="BTCUSDT") == 0
 
 
+async def test_a_muted_stream_is_silent_alone(client: Client) -> None:
+    async with SimulatedExchange(tape(rate=1000)) as exchange:
+        socket = await client.open(f"{exchange.ws_url}/ws/btcusdt@aggTrade/btcusdt@trade")
+        assert exchange.faults.mute_stream("btcusdt@aggTrade", count=1) == 1
+        assert exchange.faults.mute_stream("ethusdt@aggTrade") == 0
+        await drained_now(socket)
+        assert {(await socket.message())["e"] for _ in range(50)} == {"trade"}
+        # acknowledged, and nothing more; the one after it hears it
+        deaf = await client.open(f"{exchange.ws_url}/ws/btcusdt@aggTrade")
+        with pytest.raises(TimeoutError):
+            await deaf.message(0.2)
+        hearing = await client.open(f"{exchange.ws_url}/ws/btcusdt@aggTrade")
+        assert (await hearing.message())["e"] == "aggTrade"
+
+
 async def test_server_shutdown_is_announced_in_each_form(client: Client) -> None:
     async with SimulatedExchange(tape(), hold_until_subscribed=True) as exchange:
         raw = await client.open(f"{exchange.ws_url}/ws?timeUnit=MICROSECOND")

@@ -270,9 +270,16 @@ def test_a_shutdown_notice_replaces_the_link_and_the_first_reason_stays() -> Non
     session = subscribed()
     session.on_server_shutdown(T0 + S)
     session.on_server_shutdown(T0 + 2 * S)
-    session.tick(T0 + 90 * S)
+    session.tick(T0 + 50 * S)
     assert session.replace == "server shutdown"
+    assert not session.dead
     assert session.events() == [events.LinkExpiring(link=0, cause="server shutdown")]
+    # it may have to wait long for its successor, and is watched meanwhile
+    assert session.deadline() == T0 + 62 * S
+    session.tick(T0 + 62 * S)
+    assert session.replace == "server shutdown"
+    assert session.dead
+    assert session.deadline() is None
 
 
 def test_a_link_to_be_replaced_still_answers_pings_but_subscribes_no_more() -> None:

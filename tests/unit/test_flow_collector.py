@@ -24,6 +24,7 @@ from crypto_quant.market import Venue
 from crypto_quant.seams import Link, LinkHandler
 
 ACK = b'{"result":null,"id":1}'
+OVERLAP_S = 0.02
 SHUTDOWN = b'{"e":"serverShutdown","E":5}'
 
 
@@ -37,7 +38,12 @@ class Bench:
     """A collector on fake links, with the journal of what it told."""
 
     def __init__(
-        self, connector: Any = None, plan: Sequence[tuple[str, ...]] = (("btcusdt@aggTrade",),), taker: Any = None
+        self,
+        connector: Any = None,
+        plan: Sequence[tuple[str, ...]] = (("btcusdt@aggTrade",),),
+        taker: Any = None,
+        redundancy: int = 1,
+        overlap_s: float = OVERLAP_S,
     ) -> None:
         self.connector = connector or FakeConnector()
         self.journal = Journal()
@@ -53,6 +59,8 @@ class Bench:
             stats=self.stats,
             emit=self.journal,
             rng=random.Random(1),  # noqa: S311
+            redundancy=redundancy,
+            limits=SessionLimits(overlap_s=overlap_s),
         )
 
     @property
@@ -84,7 +92,7 @@ def short_times(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def patient(monkeypatch: pytest.MonkeyPatch, **limits: float) -> None:
-    monkeypatch.setattr(collector_module, "Session", lambda *a: Session(*a, SessionLimits(**limits)))
+    monkeypatch.setattr(collector_module, "Session", lambda *a: Session(*a[:3], SessionLimits(**limits)))
 
 
 async def test_it_connects_subscribes_and_takes_frames() -> None:
@@ -167,10 +175,14 @@ async def test_a_shutdown_notice_replaces_the_link_with_a_goodbye() -> None:
     async with bench.running():
         link = await bench.links(1)
         link.say(SHUTDOWN)
-        await bench.links(2)
+        second = await bench.links(2)
+        second.say(ACK)
+        await until(lambda: bench.journal.of(events.LinkReplaced))
         assert link.closed_with == 1000
         assert [event.cause for event in bench.journal.of(events.LinkExpiring)] == ["server shutdown"]
-        assert bench.journal.of(events.ReconnectScheduled)[0].cause == "server shutdown"
+        assert [event.cause for event in bench.journal.of(events.LinkReplaced)] == ["server shutdown"]
+        assert bench.journal.of(events.ReconnectScheduled) == bench.journal.of(events.LinkEnded) == []
+        assert (bench.stats.rollovers, bench.stats.reconnects, bench.stats.links) == (1, 0, 1)
 
 
 async def test_a_peer_that_does_not_say_goodbye_is_dropped() -> None:
@@ -179,8 +191,8 @@ async def test_a_peer_that_does_not_say_goodbye_is_dropped() -> None:
         link = await bench.links(1)
         link.answers_close = False
         link.say(SHUTDOWN)
-        await bench.links(2)
-        assert link.aborted
+        (await bench.links(2)).say(ACK)
+        await until(lambda: link.aborted)
 
 
 async def test_frames_that_come_during_the_goodbye_are_taken() -> None:
@@ -189,6 +201,7 @@ async def test_frames_that_come_during_the_goodbye_are_taken() -> None:
         link = await bench.links(1)
         link.answers_close = False
         link.say(SHUTDOWN)
+        (await bench.links(2)).say(ACK)
         await until(lambda: link.closed_with)
         link.say(agg_frame(9))
         assert bench.taker.payloads[-1] == agg_frame(9)
@@ -225,6 +238,167 @@ async def test_a_refused_subscription_is_told_and_in_the_end_replaces_the_link(
         await bench.links(2)
         refused = bench.journal.of(events.SubscriptionRefused)[0]
         assert (refused.code, refused.reason, refused.streams) == (2, "Invalid request", ("btcusdt@aggTrade",))
+
+
+# -- make before break ------------------------------------------------------------------------------------
+
+
+async def test_the_old_link_stays_and_is_heard_until_the_new_one_has_run_beside_it() -> None:
+    bench = Bench()
+    async with bench.running():
+        old = await bench.links(1)
+        old.say(ACK)
+        old.say(SHUTDOWN)
+        new = await bench.links(2)
+        await asyncio.sleep(3 * OVERLAP_S)
+        assert not old.ended  # connected is not subscribed
+        old.say(agg_frame(1))
+        new.say(ACK)
+        new.say(agg_frame(3))  # it is ahead: what lies between is still on its way over the old link
+        old.say(agg_frame(2))
+        old.say(agg_frame(3))
+        assert [p for p in bench.taker.payloads if p.startswith(b'{"stream"')] == [agg_frame(n) for n in (1, 2, 3)]
+        await until(lambda: old.ended)
+        taken = [p for p in bench.taker.payloads if p.startswith(b'{"stream"')]
+        assert taken == [agg_frame(n) for n in (1, 2, 3, 3)]
+        new.say(agg_frame(4))
+        assert bench.taker.payloads[-1] == agg_frame(4)
+        assert bench.stats.links == 1
+
+
+async def test_a_new_link_that_cannot_be_had_leaves_the_old_one_where_it_is() -> None:
+    bench = Bench(FakeConnector([None, LinkLost("refused"), LinkLost("refused"), lambda link: link.end(1008, "no")]))
+    async with bench.running():
+        old = await bench.links(1)
+        old.say(SHUTDOWN)
+        await until(lambda: bench.connector.attempts == 5)
+        assert not old.ended
+        assert bench.stats.reconnects == bench.stats.rollovers == 0
+        assert [told.attempt for told in bench.journal.of(events.ReconnectScheduled)] == [1, 2, 3]
+        old.say(agg_frame(1))
+        assert bench.taker.payloads[-1] == agg_frame(1)
+        await until(lambda: bench.link.sent)
+        bench.link.say(ACK)
+        await until(lambda: old.ended)
+        assert bench.stats.rollovers == 1
+
+
+async def test_an_old_link_that_ends_before_its_time_hands_over_what_the_new_one_held() -> None:
+    bench = Bench(overlap_s=5.0)
+    async with bench.running():
+        old = await bench.links(1)
+        old.say(SHUTDOWN)
+        new = await bench.links(2)
+        new.say(ACK)
+        new.say(agg_frame(7))
+        assert agg_frame(7) not in bench.taker.payloads
+        old.end()
+        await until(lambda: agg_frame(7) in bench.taker.payloads, within_s=1)
+        await until(lambda: bench.stats.links == 1)
+        assert (bench.stats.rollovers, bench.stats.reconnects) == (1, 0)
+        assert len(bench.connector.links) == 2
+
+
+async def test_a_new_link_that_is_refused_its_streams_does_not_take_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    patient(monkeypatch, attempts=1)
+    bench = Bench()
+    async with bench.running():
+        old = await bench.links(1)
+        old.say(SHUTDOWN)
+        new = await bench.links(2)
+        new.say(b'{"error":{"code":2,"msg":"Invalid request"},"id":1}')
+        third = await bench.links(3)
+        assert new.ended
+        assert not old.ended
+        third.say(ACK)
+        await until(lambda: old.ended)
+
+
+async def test_nothing_is_handed_over_while_reading_is_paused() -> None:
+    bench = Bench()
+    async with bench.running():
+        old = await bench.links(1)
+        old.say(SHUTDOWN)
+        new = await bench.links(2)
+        new.say(ACK)
+        bench.collector.pause()
+        await asyncio.sleep(4 * OVERLAP_S)
+        assert not old.ended  # what stands in its socket has not been read
+        bench.collector.resume()
+        old.say(agg_frame(1))
+        await until(lambda: old.ended)
+
+
+async def test_the_drain_closes_both_links_of_a_handover() -> None:
+    bench = Bench()
+    async with bench.running() as task:
+        old = await bench.links(1)
+        old.say(SHUTDOWN)
+        new = await bench.links(2)
+        bench.collector.stop_accepting()
+        bench.collector.close()
+        await asyncio.wait_for(task, 1)
+        assert old.closed_with == new.closed_with == 1000
+        assert bench.stats.links == 0
+
+
+async def test_a_dead_link_is_replaced_without_waiting_for_its_goodbye(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collector_module, "_GOODBYE_S", 60.0)
+    patient(monkeypatch, silence_s=0.03)
+    bench = Bench()
+    async with bench.running():
+        link = await bench.links(1)
+        link.answers_close = False
+        await bench.links(2)
+        assert link.aborted
+
+
+# -- several links for the same streams -------------------------------------------------------------------
+
+
+async def test_redundant_links_carry_the_same_streams_and_are_told_apart() -> None:
+    tags: list[int] = []
+
+    class Tagged(ListTaker):
+        def frame(self, payload: bytes, received_ns: int, link: int = 0) -> wire.Message | None:
+            if payload.startswith(b'{"stream"'):
+                tags.append(link)
+            return super().frame(payload, received_ns, link)
+
+    bench = Bench(redundancy=2, taker=Tagged(link_messages))
+    async with bench.running():
+        await until(lambda: len(bench.connector.links) == 2 and all(link.sent for link in bench.connector.links))
+        first, second = bench.connector.links
+        assert first.sent == second.sent
+        assert sorted(told.link for told in bench.journal.of(events.LinkOpened)) == [1, 2]
+        for link in (first, second):
+            link.say(ACK)
+        await asyncio.sleep(2 * OVERLAP_S)
+        first.say(agg_frame(1))
+        second.say(agg_frame(1))
+        assert len(set(tags)) == 2
+        assert 0 not in tags
+        second.end()
+        await until(lambda: bench.stats.links == 1)
+        first.say(agg_frame(2))
+        assert tags[-1] == 0  # alone again
+
+
+async def test_two_redundant_links_are_not_rolled_over_at_once() -> None:
+    bench = Bench(redundancy=2)
+    async with bench.running():
+        await until(lambda: len(bench.connector.links) == 2 and all(link.sent for link in bench.connector.links))
+        for link in list(bench.connector.links):
+            link.say(ACK)
+            link.say(SHUTDOWN)
+        await until(lambda: len(bench.connector.links) == 3)
+        await asyncio.sleep(0.15)
+        assert len(bench.connector.links) == 3  # the second waits for the first to have been replaced
+        await bench.links(3)
+        bench.link.say(ACK)
+        (await bench.links(4)).say(ACK)
+        await until(lambda: [link.ended for link in bench.connector.links] == [True, True, False, False])
+        assert bench.stats.rollovers == 2
 
 
 # -- pausing ----------------------------------------------------------------------------------------------

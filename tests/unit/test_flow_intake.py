@@ -335,3 +335,36 @@ def test_a_neutralised_id_is_proven_without_a_row() -> None:
         (3, 3, Source.STREAM),
     ]
     assert (bench.stats.trades_void, bench.stats.pending_trades) == (1, 2)
+
+
+# -- the same streams over two links ----------------------------------------------------------------------
+
+
+def test_what_comes_second_over_another_link_is_redundant_and_no_duplicate() -> None:
+    bench = Bench()
+    for trade_id in (1, 2, 3):
+        bench.intake.frame(agg_frame(trade_id), NOW_NS, 2)
+        bench.intake.frame(agg_frame(trade_id), NOW_NS, 3)
+    bench.intake.frame(agg_frame(3), NOW_NS, 3)  # the exchange says it twice on one link
+    stats = bench.stats
+    assert (stats.trades_received, stats.trades_redundant, stats.trades_duplicate) == (4, 3, 1)
+    assert stats.pending_trades == len(bench.rows()) == 3
+
+
+def test_a_final_candle_over_two_links_is_one() -> None:
+    bench = Bench()
+    bench.intake.frame(kline_frame(), NOW_NS, 2)
+    bench.intake.frame(kline_frame(), NOW_NS, 3)
+    bench.intake.frame(kline_frame(), NOW_NS, 3)
+    stats = bench.stats
+    assert (stats.candles_received, stats.candles_redundant, stats.candles_duplicate) == (2, 1, 1)
+
+
+def test_it_knows_the_newest_of_each_series() -> None:
+    bench = Bench()
+    assert bench.intake.newest("btcusdt") == bench.intake.newest_candle("btcusdt", Timeframe.M1) == -1
+    bench.intake.frame(agg_frame(7), NOW_NS)
+    bench.intake.frame(kline_frame(), NOW_NS)
+    assert bench.intake.newest("btcusdt") == 7
+    assert bench.intake.newest_candle("btcusdt", Timeframe.M1) == 1_790_856_000_000_000_000
+    assert bench.intake.newest_fetched("btcusdt", Timeframe.M1) == -1

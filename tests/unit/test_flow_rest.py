@@ -41,6 +41,14 @@ async def test_the_exchanges_time_is_in_ns() -> None:
     assert http.asked == [("http://exchange/api/v3/time", {})]
 
 
+async def test_the_newest_trade_is_one_look() -> None:
+    http = ScriptedHttp(answer(200, [{"a": 77, "p": "1"}]), answer(200, []))
+    rest, _ = asking(http)
+    assert await rest.newest_trade_id("btcusdt") == 77
+    assert await rest.newest_trade_id("btcusdt") == -1
+    assert http.asked[0] == ("http://exchange/api/v3/aggTrades", {"symbol": "BTCUSDT", "limit": "1"})
+
+
 async def test_exchange_info_sets_the_limit() -> None:
     limits = [{"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": 50}]
     body = {"serverTime": NOW_MS, "rateLimits": limits, "symbols": [{"symbol": "BTCUSDT", "status": "TRADING"}]}

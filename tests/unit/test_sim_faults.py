@@ -87,3 +87,15 @@ def test_refusals_by_count_and_by_time() -> None:
     assert [refusals.hit(second) for second in (10.0, 14.9, 15.0)] == [True, True, False]
     with pytest.raises(ConfigError):
         refusals.arm(10.0, count=None, seconds=None, status=None, retry_after_s=None)
+
+
+def test_so_many_subscriptions_stay_silent() -> None:
+    faults = EventFaults()
+    faults.mute("btcusdt@aggTrade", 2)
+    assert not faults.muted("ethusdt@aggTrade")
+    assert [faults.muted("btcusdt@aggTrade") for _ in range(3)] == [True, True, False]
+    faults.mute("btcusdt@aggTrade", 1)
+    faults.clear()
+    assert not faults.muted("btcusdt@aggTrade")
+    with pytest.raises(ConfigError, match="not negative"):
+        faults.mute("btcusdt@aggTrade", -1)

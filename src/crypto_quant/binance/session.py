@@ -2,7 +2,8 @@
 
 It never touches a socket or a clock: the driver tells it what came and what time it is (monotonic ``now_ns``), sends
 what ``to_send`` gives, emits what ``events`` gives, and calls ``tick`` at ``deadline``. When ``replace`` says why,
-the driver opens another link in its place; this one goes on receiving until then, and still answers pings.
+the driver opens another link in its place; this one goes on receiving until then, and still answers pings and watches
+for silence. Once it is ``dead`` there is nothing to keep it for.
 
 The rules are those of ``venues`` (sources there). Data may come before its acknowledgement.
 """
@@ -17,7 +18,6 @@ from crypto_quant.binance.venues import VenueSpec
 from crypto_quant.market import NS_PER_S
 
 # Links opened together would all be replaced in the same moment, 23 hours on; each leaves a little before the next.
-_STAGGER_S = 15
 _STAGGERED_LINKS = 64
 
 
@@ -26,19 +26,27 @@ class SessionLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     ``silence_s`` (neither data nor a ping; None: three pings' time) and ``quiet_s`` (no data, though pings come: the
     exchange has been seen to keep such links alive for hours, and to acknowledge streams that it never sends)
-    replace a link. ``leave_early_s`` before the exchange would end it, it is replaced too. A batch of names is
-    subscribed at most ``attempts`` times, ``retry_pause_s`` after a refusal.
+    replace a link; ``quiet_s`` None leaves the latter to whoever watches each stream. ``leave_early_s`` before the end
+    of its life (``life_s``; None: what the exchange grants) a link is replaced too, ``stagger_s`` from the next one. An
+    hour is early enough to go on trying through a long refusal of new connections. A batch of names is subscribed at
+    most ``attempts`` times, ``retry_pause_s`` after a refusal.
+
+    ``overlap_s`` is how long a newcomer, once subscribed, runs beside the links that carry the same streams before
+    they may go: more than two servers of the exchange have been seen to lie apart (1.3 s).
     """
 
     ack_timeout_s: float = 10.0
     silence_s: float | None = None
-    quiet_s: float = 900.0
+    quiet_s: float | None = 900.0
+    life_s: float | None = None
     leave_early_s: float = 3600.0
+    stagger_s: float = 15.0
+    overlap_s: float = 2.0
     attempts: int = 3
     retry_pause_s: float = 5.0
 
 
-_DEFAULT_LIMITS = SessionLimits()
+DEFAULT_LIMITS = SessionLimits()
 
 
 class Text(msgspec.Struct, frozen=True):
@@ -70,7 +78,7 @@ class Session:
     """The life of one link, from its opening to the reason why it must be replaced."""
 
     def __init__(
-        self, link: int, streams: Sequence[str], spec: VenueSpec, limits: SessionLimits = _DEFAULT_LIMITS
+        self, link: int, streams: Sequence[str], spec: VenueSpec, limits: SessionLimits = DEFAULT_LIMITS
     ) -> None:
         if not 0 < len(streams) <= spec.streams_per_link:
             raise ValueError(f"a link carries 1 to {spec.streams_per_link} streams, not {len(streams)}")
@@ -83,8 +91,9 @@ class Session:
         self._ack_timeout_ns = _ns(limits.ack_timeout_s)
         self._retry_pause_ns = _ns(limits.retry_pause_s)
         self._silence_ns = _ns(3.0 * spec.ping_every_s if limits.silence_s is None else limits.silence_s)
-        self._quiet_ns = _ns(limits.quiet_s)
-        self._life_ns = _ns(spec.life_s - limits.leave_early_s - link % _STAGGERED_LINKS * _STAGGER_S)
+        self._quiet_ns = None if limits.quiet_s is None else _ns(limits.quiet_s)
+        life_s = spec.life_s if limits.life_s is None else limits.life_s
+        self._life_ns = _ns(life_s - limits.leave_early_s - link % _STAGGERED_LINKS * limits.stagger_s)
         # One message less than is allowed, since one ping may have to be answered at any moment; evenly spaced, so
         # that a delay on the way cannot press two seconds' messages into one.
         self._messages = spec.messages_per_s - 1
@@ -99,6 +108,7 @@ class Session:
         self._subscribed = False
         self._unanswered = False
         self._replace: str | None = None
+        self._dead = False
         self._out: list[Text | Pong] = []
         self._events: list[events.Event] = []
 
@@ -142,13 +152,17 @@ class Session:
             if batch.attempts < self._attempts:
                 batch.send_at_ns = now_ns + self._retry_pause_ns
             else:
-                self._give_way("subscription refused")
+                self._give_way("subscription refused", dead=self._data_ns is None)
         self.tick(now_ns)
 
     def on_server_shutdown(self, now_ns: int) -> None:
         """The exchange says that it will soon drop this link."""
         self._heard_ns = now_ns
         self._expire("server shutdown")
+
+    def on_stalled(self, cause: str) -> None:
+        """Whoever watches the streams has found that one of them does not come."""
+        self._give_way(cause)
 
     def on_reading(self, paused: bool, now_ns: int) -> None:
         """Our side has stopped taking bytes from the socket, or takes them again: its silence is then ours."""
@@ -162,10 +176,12 @@ class Session:
 
     def tick(self, now_ns: int) -> None:
         """Do what is due by now."""
-        if self._opened_ns is None or self._replace is not None:
+        if self._opened_ns is None:
+            return
+        self._watch_silence(now_ns)
+        if self._replace is not None:
             return
         self._watch_acknowledgements(now_ns)
-        self._watch_silence(now_ns)
         if now_ns >= self._opened_ns + self._life_ns:
             self._expire("end of life")
         if self._replace is None:
@@ -185,11 +201,15 @@ class Session:
 
     def deadline(self) -> int | None:
         """Return when ``tick`` must be called next, at the latest; None when there is nothing to wait for."""
-        if self._opened_ns is None or self._replace is not None:
+        if self._opened_ns is None or self._dead:
             return None
+        if self._replace is not None:
+            return None if self._paused else self._last_heard_ns() + self._silence_ns
         due = [self._opened_ns + self._life_ns]
         if not self._paused:
-            due += [self._last_heard_ns() + self._silence_ns, self._last_data_ns() + self._quiet_ns]
+            due.append(self._last_heard_ns() + self._silence_ns)
+            if self._quiet_ns is not None:
+                due.append(self._last_data_ns() + self._quiet_ns)
             due += [batch.sent_ns + self._ack_timeout_ns for batch in self._batches if batch.sent_ns is not None]
         waiting = [batch.send_at_ns for batch in self._batches if batch.send_at_ns is not None]
         if waiting:
@@ -200,6 +220,19 @@ class Session:
     def replace(self) -> str | None:
         """Why this link must be replaced; None while it is well. The first reason stays."""
         return self._replace
+
+    @property
+    def dead(self) -> bool:
+        """Whether the link must be replaced and gives nothing more: there is no reason to wait for its successor."""
+        return self._dead
+
+    @property
+    def delivering(self) -> bool:
+        """Whether its streams come: all acknowledged; or all asked for, no answer in time, yet data flow."""
+        if self._subscribed:
+            return True
+        asked = all(batch.attempts for batch in self._batches)
+        return asked and self._unanswered and self._data_ns is not None
 
     @property
     def subscribed(self) -> bool:
@@ -248,21 +281,21 @@ class Session:
                 self._events.append(events.SubscriptionUnanswered(link=self.link, waited_s=waited_s))
             batch.sent_ns = None
             if self._data_ns is None:
-                self._give_way("subscription not acknowledged")
+                self._give_way("subscription not acknowledged", dead=True)
             elif batch.attempts < self._attempts:
                 # data flows, yet perhaps not of these names; to subscribe again what is subscribed does no harm
                 batch.send_at_ns = now_ns
 
     def _watch_silence(self, now_ns: int) -> None:
-        if self._paused:
+        if self._paused or self._dead:
             return
-        for since_ns, most_ns, reason in (
-            (self._last_heard_ns(), self._silence_ns, "silence"),
-            (self._last_data_ns(), self._quiet_ns, "no data"),
-        ):
-            if self._replace is None and now_ns >= since_ns + most_ns:
-                self._give_way(reason)
-                self._events.append(events.LinkSilent(link=self.link, silent_s=(now_ns - since_ns) / NS_PER_S))
+        heard_ns, data_ns = self._last_heard_ns(), self._last_data_ns()
+        if now_ns >= heard_ns + self._silence_ns:
+            self._give_way("silence", dead=True)
+            self._events.append(events.LinkSilent(link=self.link, silent_s=(now_ns - heard_ns) / NS_PER_S))
+        elif self._replace is None and self._quiet_ns is not None and now_ns >= data_ns + self._quiet_ns:
+            self._give_way("no data")
+            self._events.append(events.LinkSilent(link=self.link, silent_s=(now_ns - data_ns) / NS_PER_S))
 
     def _last_data_ns(self) -> int:
         return max(self._listening_ns, self._data_ns or 0)
@@ -275,7 +308,8 @@ class Session:
             self._events.append(events.LinkExpiring(link=self.link, cause=cause))
         self._give_way(cause)
 
-    def _give_way(self, reason: str) -> None:
+    def _give_way(self, reason: str, *, dead: bool = False) -> None:
+        self._dead = self._dead or dead
         if self._replace is None:
             self._replace = reason
 

@@ -40,6 +40,8 @@ def settings_options(command: Any) -> Any:  # noqa: ANN401
                      help="Seconds after its end that a candle's final message may take. [default: 10]"),
         click.option("--check-symbols/--no-check-symbols", default=None,
                      help="Check the symbols against exchangeInfo first. [default: check]"),
+        click.option("--links", type=click.IntRange(1, 4), metavar="N",
+                     help="Connections that carry the same streams at the same time. [default: 1]"),
         click.option("--ws-url", metavar="URL", help="Another WebSocket host. [default: the venue's own]"),
         click.option("--rest-url", metavar="URL", help="Another REST host. [default: where --ws-url is]"),
         click.option("--archive-url", metavar="URL",

@@ -12,6 +12,7 @@ from crypto_quant.binance import wire
 from crypto_quant.binance.decode import decode
 from crypto_quant.continuity import CandleClock, Gap, Sequencer, Verdict
 from crypto_quant.errors import UndecodableFrame
+from crypto_quant.flow.arrivals import Arrivals
 from crypto_quant.flow.stats import PipelineStats
 from crypto_quant.flow.writer import TimescaleWriter, candle_stored
 from crypto_quant.market import NS_PER_MS, NS_PER_S, NS_PER_US, Candle, Timeframe, Venue, wire_symbol
@@ -88,6 +89,11 @@ class Intake:
         self._emit = emit
         self._on_gap = on_gap
         self._times = TimeText()
+        self._arrivals = Arrivals()
+        # per candle series: the newest open time that a stream told as final
+        self._streamed: dict[tuple[str, Timeframe], int] = {}
+        # and the newest that REST had to be asked for
+        self._fetched: dict[tuple[str, Timeframe], int] = {}
         self._trades = {wire_symbol(symbol): _SymbolState(venue, symbol, writer) for symbol in trade_symbols}
         self._symbols = {state.symbol: state for state in self._trades.values()}
         for state in self._trades.values():
@@ -115,9 +121,11 @@ class Intake:
                 for gap in gaps:
                     self._on_gap(state.symbol, gap)
 
-    def frame(self, payload: bytes, received_ns: int) -> wire.Message | None:
+    def frame(self, payload: bytes, received_ns: int, link: int = 0) -> wire.Message | None:
         """Take one text frame received at ``received_ns`` (wall time).
 
+        ``link`` is not 0 while more than one link carries the same streams: what then arrives a second time, over
+        another link, is redundant and no duplicate of the exchange's.
         Returns a message that concerns the link itself (a reply, a shutdown notice) to whoever drives it, else None.
         What cannot be used is set aside, never raised.
         """
@@ -128,17 +136,17 @@ class Intake:
             self._set_aside(payload, str(problem))
             return None
         if type(message) is wire.AggTrade:
-            self._trade(message, payload, received_ns)
+            self._trade(message, payload, received_ns, link)
             return None
         if type(message) is wire.Kline:
-            self._kline(message, payload)
+            self._kline(message, payload, link)
             return None
         if type(message) is wire.Ignored:
             self._stats.frames_ignored += 1
             return None
         return message
 
-    def _trade(self, trade: wire.AggTrade, payload: bytes, received_ns: int) -> None:
+    def _trade(self, trade: wire.AggTrade, payload: bytes, received_ns: int, link: int) -> None:
         state = self._trades.get(trade.s)
         if state is None:
             self._set_aside(payload, "a trade of a symbol that was not asked for")
@@ -153,6 +161,7 @@ class Intake:
         sequencer = state.sequencer
         trade_id = trade.a
         stats.trades_received += 1
+        elsewhere_first = link and self._arrivals.first(link, trade.s, trade_id)
         # the common case is the next id; everything else is the sequencer's to judge
         if trade_id == sequencer.last + 1:
             sequencer.last = trade_id
@@ -163,7 +172,11 @@ class Intake:
             stats.missing_trades += sequencer.missing - missing
             stats.gaps_open += len(sequencer.gaps) - gaps
             if verdict is Verdict.DUPLICATE:
-                stats.trades_duplicate += 1
+                if elsewhere_first:
+                    stats.trades_received -= 1
+                    stats.trades_redundant += 1
+                else:
+                    stats.trades_duplicate += 1
                 return
             if verdict is Verdict.GAP:
                 self._gap(state, sequencer)
@@ -223,7 +236,7 @@ class Intake:
         """Return the highest id of a (stored) symbol that was received; -1 when none was."""
         return self._symbols[symbol].sequencer.last
 
-    def _kline(self, message: wire.Kline, payload: bytes) -> None:
+    def _kline(self, message: wire.Kline, payload: bytes, link: int) -> None:
         body = message.k
         wanted = self._candles.get((message.s, body.i))
         if wanted is None:
@@ -256,7 +269,20 @@ class Intake:
             first_trade_id=body.f,
             last_trade_id=body.L,
         )
-        self.candle(candle, clock, "stream")
+        self._streamed[symbol, timeframe] = max(open_ns, self._streamed.get((symbol, timeframe), 0))
+        elsewhere_first = link and self._arrivals.first(link, (symbol, timeframe), open_ns)
+        if not self.candle(candle, clock, "stream") and elsewhere_first:
+            self._stats.candles_received -= 1
+            self._stats.candles_duplicate -= 1
+            self._stats.candles_redundant += 1
+
+    def newest_candle(self, symbol: str, timeframe: Timeframe) -> int:
+        """Return the open time (ns) of the newest candle that a stream told as final; -1 when there is none."""
+        return self._streamed.get((symbol, timeframe), -1)
+
+    def newest_fetched(self, symbol: str, timeframe: Timeframe) -> int:
+        """Return the open time (ns) of the newest candle that had to come over REST; -1 when there is none."""
+        return self._fetched.get((symbol, timeframe), -1)
 
     def candle(self, candle: Candle, clock: CandleClock, source: str) -> bool:
         """Queue a closed candle unless it was had before; return whether it was new."""
@@ -264,6 +290,9 @@ class Intake:
         if not clock.closed(candle.open_ns):
             self._stats.candles_duplicate += 1
             return False
+        if source == "rest":
+            key = candle.symbol, candle.timeframe
+            self._fetched[key] = max(candle.open_ns, self._fetched.get(key, 0))
         self._writer.add_candle_row(candle_row(candle, self._times), candle_stored(candle, source))
         return True
 

@@ -10,6 +10,7 @@ from crypto_quant.errors import CryptoQuantError
 from crypto_quant.flow.backfill import Backfiller
 from crypto_quant.flow.candles import CandleKeeper
 from crypto_quant.flow.collector import BinanceWSCollector
+from crypto_quant.flow.guard import StreamGuard
 from crypto_quant.flow.stats import PipelineStats
 from crypto_quant.flow.writer import TimescaleWriter
 from crypto_quant.seams import Batch, Emit, Sink
@@ -50,6 +51,7 @@ class Pipeline:
         emit: Emit,
         save_leftover: SaveLeftover,
         backfiller: Backfiller | None = None,
+        guard: StreamGuard | None = None,
         stats_interval_s: float = 10.0,
         drain_s: float = 30.0,
         pending_limit: int = 200_000,
@@ -62,6 +64,7 @@ class Pipeline:
         self._emit = emit
         self._save_leftover = save_leftover
         self._backfiller = backfiller
+        self._guard = guard
         self._stats_interval_s = stats_interval_s
         self._drain_s = drain_s
         self._pending_limit = pending_limit
@@ -98,6 +101,8 @@ class Pipeline:
         ]
         if self._backfiller is not None:
             others.append(asyncio.create_task(self._backfiller.run(), name="backfill"))
+        if self._guard is not None:
+            others.append(asyncio.create_task(self._guard.run(), name="stream guard"))
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
         try:
             watched: set[asyncio.Task[Any]] = {writing, collecting, stopping, *others}

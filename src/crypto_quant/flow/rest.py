@@ -79,6 +79,11 @@ class ExchangeRest:
     def _page(self, body: bytes, symbol: str) -> backhistory.Page:
         return backhistory.parse_agg_trades(body, key_text(self.spec.venue, symbol), self._times)
 
+    async def newest_trade_id(self, symbol: str) -> int:
+        """Return the id of a symbol's latest aggregate trade; -1 when it has none."""
+        page = await self.newest_agg_trade(symbol)
+        return page.ids[-1] if page.ids else -1
+
     async def _ask(self, request: history.Request, share: float = 1.0) -> bytes:
         loop = asyncio.get_running_loop()
         while wait_ns := self._budget.reserve(request.weight, int(loop.time() * 1e9), share):  # noqa: ASYNC110

@@ -54,8 +54,11 @@ class PipelineStats:
     symbols; each of them is in exactly one of ``trades_written``, ``trades_duplicate``, ``trades_set_aside`` or
     ``pending_trades``. The same holds for closed candles. ``trades_conflicting`` says how many of those set aside
     are stored with another content. ``trades_backfilled`` came another way, over REST or from an archive, and are in
-    none of these. ``gaps`` were found in this run; ``gaps_open`` are open now, those that earlier runs have left
-    included, and ``missing_trades`` are the ids in them. Lags cover the time since the last report:
+    none of these; nor are the second arrivals while two links carry the same streams (redundancy, or one taking over
+    from the other), which count in ``trades_redundant`` alone. ``gaps`` were found in this run; ``gaps_open`` are open
+    now, those that earlier runs have left included, and ``missing_trades`` are the ids in them. ``rollovers`` are
+    links replaced without a break, ``reconnects`` those that had ended first. Lags cover the time since the last
+    report:
     ``commit_lag`` from a frame's arrival to its commit, ``event_lag`` from the exchange's event time to the commit
     (it includes the difference of the two clocks, and years when a recording is replayed).
     """
@@ -71,17 +74,20 @@ class PipelineStats:
         self.trades_set_aside = 0
         self.trades_conflicting = 0
         self.trades_void = 0
+        self.trades_redundant = 0
         self.candles_received = 0
         self.candles_written = 0
         self.candles_duplicate = 0
         self.candles_set_aside = 0
         self.candles_fetched = 0
+        self.candles_redundant = 0
         self.gaps = 0
         self.gaps_open = 0
         self.missing_trades = 0
         self.trades_backfilled = 0
         self.links = 0
         self.reconnects = 0
+        self.rollovers = 0
         self.batches_written = 0
         self.rows_written = 0
         self.store_failures = 0
@@ -119,6 +125,7 @@ class PipelineStats:
             "trades_set_aside": self.trades_set_aside,
             "trades_conflicting": self.trades_conflicting,
             "trades_void": self.trades_void,
+            "trades_redundant": self.trades_redundant,
             "trades_missing": self.missing_trades,
             "trades_backfilled": self.trades_backfilled,
             "candles_received": self.candles_received,
@@ -126,12 +133,14 @@ class PipelineStats:
             "candles_duplicate": self.candles_duplicate,
             "candles_set_aside": self.candles_set_aside,
             "candles_fetched": self.candles_fetched,
+            "candles_redundant": self.candles_redundant,
             "pending_candles": self.pending_candles,
             "frames_received": self.frames_received,
             "frames_set_aside": self.frames_set_aside,
             "frames_ignored": self.frames_ignored,
             "links": self.links,
             "reconnects": self.reconnects,
+            "rollovers": self.rollovers,
             "gaps": self.gaps,
             "gaps_open": self.gaps_open,
             "batches_written": self.batches_written,

@@ -56,6 +56,17 @@ class Faults:
             link.silent = True
         return len(links)
 
+    def mute_stream(self, stream: str, *, count: int = 0) -> int:
+        """Send nothing more of one stream on the links that have it, which stay up; return how many.
+
+        The next ``count`` subscriptions to it, on any link, are acknowledged and stay silent too.
+        """
+        links = self._hit(None, stream)
+        self._events.mute(stream, count)
+        for link in links:
+            link.mute(stream)
+        return len(links)
+
     def slow_links(
         self, bytes_per_s: float, *, seconds: float | None = None, symbol: str | None = None, stream: str | None = None
     ) -> int:
@@ -161,7 +172,7 @@ class Faults:
         self.archives.arm(flaw, count, name)
 
     def clear(self) -> None:
-        """End every fault that has not struck yet. Links that are silent or slow stay so."""
+        """End every fault that has not struck yet. Links and streams that are silent or slow stay so."""
         self._events.clear()
         self.rest.clear()
         self.handshakes.clear()
@@ -199,7 +210,7 @@ class Faults:
 
 
 COMMANDS = (
-    "drop_links", "silence", "slow_links", "garbage", "server_shutdown", "set_life",
+    "drop_links", "silence", "mute_stream", "slow_links", "garbage", "server_shutdown", "set_life",
     "skip", "duplicate", "reorder", "missing_final_candle",
     "refuse_connections", "rest_errors", "rest_delay", "rest_forget", "archive", "clear",
 )  # fmt: skip

@@ -45,6 +45,7 @@ class EventFaults:
     def __init__(self) -> None:
         self._armed: list[_Armed] = []
         self._held: dict[str, Build] = {}
+        self._mutes: dict[str, int] = {}
 
     @property
     def active(self) -> bool:
@@ -60,6 +61,20 @@ class EventFaults:
     def clear(self) -> None:
         """Forget all faults; an event that is held back for reordering is sent with the next one of its stream."""
         self._armed.clear()
+        self._mutes.clear()
+
+    def mute(self, name: str, count: int) -> None:
+        """Let the next ``count`` subscriptions to a stream be acknowledged and nothing more."""
+        if count < 0:
+            raise ConfigError("a count is not negative", subject=f"mute_stream count={count}")
+        self._mutes[name] = count
+
+    def muted(self, name: str) -> bool:
+        """Return whether a subscription that is just made stays silent."""
+        left = self._mutes.get(name, 0)
+        if left > 0:
+            self._mutes[name] = left - 1
+        return left > 0
 
     def arrange(self, stream: Stream, build: Build, final: bool) -> list[Build]:
         """Return what is sent in place of one event: nothing, it, or more."""

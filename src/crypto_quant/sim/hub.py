@@ -55,11 +55,11 @@ class Hub:
 
     def join(self, name: str, link: Outlet) -> Stream | None:
         """Add a link to a stream; return what it carries, None for a name without a meaning."""
+        stream = parse_stream(name, self._market.symbols)
+        if stream is None or self.faults.muted(name):
+            return stream
         channel = self._channels.get(name)
         if channel is None:
-            stream = parse_stream(name, self._market.symbols)
-            if stream is None:
-                return None
             channel = Channel(stream)
             self._channels[name] = channel
             if stream.kind == "kline":

@@ -67,6 +67,10 @@ class Link:
             self._streams[name] = self._hub.join(name, self)
         self._on_change()
 
+    def mute(self, name: str) -> None:
+        """Send nothing more of a stream, though it stays subscribed."""
+        self._hub.leave(name, self)
+
     def unsubscribe(self, names: list[str]) -> None:
         """Remove streams."""
         for name in names:
