@@ -127,7 +127,8 @@ async def _verify(
         told = report.to_json()
         for each in told["symbols"]:
             for hole in each["holes"]:
-                hole["repair"] = repair_command(each["venue"], each["symbol"], hole["day"], hole["before"])
+                where = (each["venue"], each["symbol"], hole["day"], hole["before"])
+                hole["repair"] = repair_command(*where, claimed=hole["claimed"])
         for each in told["candles"]:
             for hole in each["holes"]:
                 day = hole["first_open"][:10]
