@@ -14,11 +14,14 @@ import pytest
 from recording import assert_trades_equal, recording
 
 from crypto_quant import events
+from crypto_quant.evidence import Scope
+from crypto_quant.flow.audit import Auditor
 from crypto_quant.sim.capture import CaptureTape, read_frames
 from crypto_quant.sim.clock import MAX
 from crypto_quant.sim.server import SimulatedExchange
 from crypto_quant.sim.verbatim import VerbatimServer
 from crypto_quant.store.as_text import candles_as_text, trades_as_text
+from crypto_quant.store.audit_queries import open_reader
 
 DATA = Path(os.environ.get("CRYPTO_QUANT_TEST_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"no recorded captures at {DATA}")
@@ -42,6 +45,12 @@ async def test_the_2024_capture_replayed(timescale_url: str, tmp_path: Path) -> 
             await run.until(lambda: run.stats.candles_written >= 4)
             final = await run.stop()
         count = await assert_trades_equal(timescale_url, exchange, "btcusdt")
+    async with open_reader(timescale_url) as reader:
+        report = await Auditor(reader, Scope(), deep=True).run(database=reader.database, now_ns=0, version="0")
+    assert report.complete, report.to_json()
+    assert [each.rows for each in report.symbols] == [count]
+    # the two candles that the tape holds whole; those at its edges are not judged
+    assert report.candles[0].equal >= 2
     assert final["trades_written"] == final["trades_received"] == count
     assert final["frames_set_aside"] == final["gaps"] == 0
 

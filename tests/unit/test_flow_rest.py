@@ -42,7 +42,8 @@ async def test_the_exchanges_time_is_in_ns() -> None:
 
 
 async def test_the_newest_trade_is_one_look() -> None:
-    http = ScriptedHttp(answer(200, [{"a": 77, "p": "1"}]), answer(200, []))
+    newest = {"a": 77, "p": "1.5", "q": "2", "f": 90, "l": 91, "T": 1_790_856_000_000_000, "m": True, "M": True}
+    http = ScriptedHttp(answer(200, [newest]), answer(200, []))
     rest, _ = asking(http)
     assert await rest.newest_trade_id("btcusdt") == 77
     assert await rest.newest_trade_id("btcusdt") == -1

@@ -17,6 +17,7 @@ VERBS = {
     "db": "crypto_quant.cli.db",
     "demo": "crypto_quant.cli.demo",
     "record": "crypto_quant.cli.record",
+    "repair": "crypto_quant.cli.repair",
     "simulate": "crypto_quant.cli.simulate",
     "verify": "crypto_quant.cli.verify",
 }

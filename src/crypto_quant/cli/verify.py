@@ -78,13 +78,19 @@ def verify(
             raise ConfigError("--check-certificate stands alone", hint="The certificate says what is to be checked")
         document = _document(check)
         sys.exit(_run(_check(_url(settings), document, check, as_json)))
-    days = (parse_day(first) if first else None, parse_day(last) if last else None)
-    if days[0] and days[1] and days[1] < days[0]:
-        raise ConfigError("the days end before they begin", subject=f"--from {first} --to {last}")
+    days = checked_days(first, last)
     if certificate is not None and certificate.exists() and not force:
         raise ConfigError("the file exists", subject=str(certificate), hint="Give another name, or --force")
     scope = Scope(venue, tuple(dict.fromkeys(fold_symbol(symbol) for symbol in symbols)))
     sys.exit(_run(_verify(_url(settings), scope, days, deep or certificate is not None, as_json, certificate, force)))
+
+
+def checked_days(first: str | None, last: str | None) -> tuple[date | None, date | None]:
+    """Return the days of --from and --to. Raises ConfigError when one is none, or they end before they begin."""
+    days = (parse_day(first) if first else None, parse_day(last) if last else None)
+    if days[0] and days[1] and days[1] < days[0]:
+        raise ConfigError("the days end before they begin", subject=f"--from {first} --to {last}")
+    return days
 
 
 def _url(settings: Settings) -> str:
@@ -121,7 +127,8 @@ async def _verify(
         told = report.to_json()
         for each in told["symbols"]:
             for hole in each["holes"]:
-                hole["repair"] = repair_command(each["venue"], each["symbol"], hole["day"], hole["before"])
+                where = (each["venue"], each["symbol"], hole["day"], hole["before"])
+                hole["repair"] = repair_command(*where, claimed=hole["claimed"])
         for each in told["candles"]:
             for hole in each["holes"]:
                 day = hole["first_open"][:10]

@@ -46,11 +46,14 @@ class Steps:
             self._bar.stop()
 
 
-def repair_command(venue: str, symbol: str, day: str, before: str | None) -> str:
-    """Return the command that closes a hole; ``before`` is the time of the trade behind it."""
+def repair_command(venue: str, symbol: str, day: str, before: str | None, *, claimed: int = 0) -> str:
+    """Return the command that closes a hole; ``before`` is the time of the trade behind it.
+
+    Rows that coverage still claims (``claimed``) are found to be gone only by reading.
+    """
     until = before[:10] if before else day
     market = "" if venue == "spot" else f" --venue {venue}"
-    return f"crypto-quant repair {symbol}{market} --from {day} --to {max(day, until)}"
+    return f"crypto-quant repair {symbol}{market} --from {day} --to {max(day, until)}{' --deep' if claimed else ''}"
 
 
 def show(report: Report, certificate: Path | None) -> None:
@@ -80,6 +83,7 @@ def _table(*columns: str, left: int) -> Table:
 def _days(report: Report) -> Table:
     columns = ("venue", "symbol", "day", "trades", "first id", "last id", "missing", "doubled", "breaks", "filled from")
     table = _table(*columns, left=3)
+    table.columns[-1].justify = "left"
     for symbol in report.symbols:
         for day in symbol.days:
             sources = ", ".join(f"{source} {count:,}" for source, count in day.sources.items())
@@ -111,7 +115,8 @@ def _details(out: Console, symbol: SymbolReport) -> None:
         where = f" between {hole.after} and {hole.before}" if hole.after else f" after {hole.day}"
         gone = f"; {hole.claimed:,} of them were stored and have gone" if hole.claimed and symbol.rows_read else ""
         out.print(f"MISSING   {name}: ids {hole.first} to {hole.last} ({hole.missing:,}){where}{gone}")
-        out.print(f"          {repair_command(symbol.venue, symbol.symbol, hole.day, hole.before)}")
+        command = repair_command(symbol.venue, symbol.symbol, hole.day, hole.before, claimed=hole.claimed)
+        out.print(f"          {command}")
     for day in symbol.days:
         if day.unaccounted:
             out.print(

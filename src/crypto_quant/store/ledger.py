@@ -37,6 +37,11 @@ class StoreLedger:
             async with self._sink.reading() as connection, connection.transaction():
                 await coverage.record_absence(connection, venue, symbol, first, last, proof)
 
+    async def retract(self, venue: str, symbol: str, ranges: Sequence[tuple[int, int]]) -> None:
+        """Take ids (inclusive ranges) out of what is proven: their rows were found to be gone."""
+        async with self._sink.reading() as connection, connection.transaction():
+            await coverage.retract(connection, venue, symbol, ranges)
+
     async def candles_between(self, venue: str, symbol: str, timeframe: str, first_ns: int, end_ns: int) -> int:
         """Return how many candles are stored that open from ``first_ns`` (inclusive) to ``end_ns`` (exclusive)."""
         async with self._sink.reading() as connection:

@@ -1,0 +1,99 @@
+"""``crypto-quant repair``: what ``verify`` finds missing is fetched, and what remains is said."""
+
+import asyncio
+import os
+import sys
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from crypto_quant.cli.record import embedded_url, loop_factory
+from crypto_quant.cli.verify import INCOMPLETE, checked_days
+from crypto_quant.cli.verify_view import Steps, show
+from crypto_quant.compose import open_history
+from crypto_quant.config import Settings, load
+from crypto_quant.evidence import Scope
+from crypto_quant.flow.audit import Auditor
+from crypto_quant.flow.repair import Repairer
+from crypto_quant.flow.report import Report
+from crypto_quant.market import Venue, fold_symbol
+from crypto_quant.ops import log
+from crypto_quant.ops.clock import SystemClock
+from crypto_quant.store.audit_queries import open_reader
+
+
+@click.command()
+@click.argument("symbols", nargs=-1, metavar="[SYMBOL]...")
+@click.option(
+    "--from", "first", metavar="DATE", help="The first day, UTC, as 2026-09-01. [default: the record's first]"
+)
+@click.option("--to", "last", metavar="DATE", help="The last day, UTC, inclusive. [default: the record's last]")
+@click.option("--venue", type=click.Choice([v.value for v in Venue]), help="Which market. [default: spot]")
+@click.option("--deep", is_flag=True, help="Look for holes by reading every row instead of trusting coverage.")
+@click.option("--database-url", metavar="URL", help="PostgreSQL or TimescaleDB. [default: the embedded database]")
+@click.option("--rest-url", metavar="URL", help="Another REST host. [default: the venue's own]")
+@click.option(
+    "--archive-url", metavar="URL", help="Another archive. [default: where --rest-url is, else data.binance.vision]"
+)
+@click.option("--config", type=click.Path(path_type=Path),
+              help="A configuration file. [default: ./crypto-quant.toml, when there is one]")  # fmt: skip
+def repair(
+    symbols: tuple[str, ...],
+    first: str | None,
+    last: str | None,
+    deep: bool,
+    config: Path | None,
+    **flags: Any,  # noqa: ANN401
+) -> None:
+    """Close the holes that verify finds: trades by id over REST, then from archives; candles over REST.
+
+    Ids that no source has are recorded as absent, with the proof, and are holes no more. Exit code 0: nothing is
+    missing now; 3: something is, or differs.
+    """
+    settings = load(flags, os.environ, config)
+    days = checked_days(first, last)
+    if settings.database_url is None:
+        settings = msgspec.structs.replace(settings, database_url=embedded_url(settings))
+    scope = Scope(settings.venue.value, tuple(dict.fromkeys(fold_symbol(symbol) for symbol in symbols)))
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        sys.exit(runner.run(_repair(settings, scope, days, deep)))
+
+
+async def _audit(url: str, scope: Scope, days: tuple[date | None, date | None], deep: bool) -> Report:
+    with Steps() as steps:
+        async with open_reader(url) as reader:
+            auditor = Auditor(reader, scope, *days, deep=deep, progress=steps)
+            return await auditor.run(
+                database=reader.database, now_ns=SystemClock().now_ns(), version=version("crypto-quant")
+            )
+
+
+async def _repair(settings: Settings, scope: Scope, days: tuple[date | None, date | None], deep: bool) -> int:
+    url = settings.database_url or ""
+    before = await _audit(url, scope, days, deep)
+    totals = before.totals()
+    after = before
+    if totals["missing"] or totals["candles_missing"]:
+        names = {each.symbol for each in before.symbols if each.holes}
+        names |= {each.symbol for each in before.candles if each.holes}
+        # a symbol that is listed no more has its past still
+        wanted = msgspec.structs.replace(settings, symbols=tuple(sorted(names)), check_symbols=False)
+        first, last = date.fromisoformat(before.first_day), date.fromisoformat(before.last_day)
+        emit = log.setup("WARNING", "auto")
+        with Steps() as steps:
+            async with open_history(wanted, first, last, jobs=1, emit=emit, report=lambda _done, _what: None) as parts:
+                repairer = Repairer(parts.rest, parts.delivery, parts.run, parts.ledger.retract, steps)
+                written = await repairer.run(before)
+        after = await _audit(url, scope, days, deep)
+        click.echo(
+            f"{written:,} rows fetched; missing before: {totals['missing']:,} trades, {totals['candles_missing']:,}"
+            f" candles; now: {after.totals()['missing']:,} trades, {after.totals()['candles_missing']:,} candles"
+        )
+    else:
+        click.echo("Nothing was missing.")
+    show(after, None)
+    return 0 if after.complete else INCOMPLETE

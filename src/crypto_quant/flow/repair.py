@@ -1,0 +1,127 @@
+"""What an audit found missing, fetched: over REST by id and by open time, and from the archives what REST has not."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import date
+
+from crypto_quant.binance.archive import candle_rows
+from crypto_quant.binance.backhistory import PAGE, runs, without
+from crypto_quant.binance.history import closed_only
+from crypto_quant.binance.streams import Stream
+from crypto_quant.binance.venues import StreamKind
+from crypto_quant.continuity import Gap
+from crypto_quant.errors import RetryableError, SetAsideError
+from crypto_quant.flow.audit import Progress
+from crypto_quant.flow.delivery import Delivery
+from crypto_quant.flow.history_run import HistoryRun
+from crypto_quant.flow.loading import Wanted
+from crypto_quant.flow.report import CandleReport, HoleReport, Report, SlotsReport, SymbolReport
+from crypto_quant.flow.rest import ExchangeRest
+from crypto_quant.market import Timeframe, parse_utc
+from crypto_quant.seams import Source
+
+# a whole process' weight, less what a recorder beside it wants
+_SHARE = 0.75
+_TRIES = 5
+_AGG_TRADE = Stream(StreamKind.AGG_TRADE)
+# candles are asked for and stored so many at a time
+_SLOTS = 10_000
+
+Forget = Callable[[str, str, Sequence[tuple[int, int]]], Awaitable[None]]
+
+
+class Repairer:
+    """Closes the holes of one venue's report. Repeating it changes nothing; cancelling is safe.
+
+    ``forget`` takes ids out of the coverage: rows that were proven and have gone are to be fetched like others.
+    What could not be had is not told here: audit again.
+    """
+
+    def __init__(
+        self, rest: ExchangeRest, delivery: Delivery, history: HistoryRun, forget: Forget, progress: Progress
+    ) -> None:
+        self._rest = rest
+        self._delivery = delivery
+        self._history = history
+        self._forget = forget
+        self._progress = progress
+        self._done = self._total = 0
+        self._written = 0
+
+    async def run(self, report: Report) -> int:
+        """Fetch what is missing; return how many rows were new. Raises the store's errors."""
+        self._total = report.totals()["missing"] + report.totals()["candles_missing"]
+        for symbol in report.symbols:
+            await self._trades(symbol)
+        if any(series.holes for series in report.candles):
+            now_ns = await self._rest.insist("time", self._rest.server_time_ns, _TRIES)
+            for series in report.candles:
+                for hole in series.holes:
+                    await self._candles(series, hole, now_ns)
+        return self._written
+
+    def _step(self, what: str, count: int) -> None:
+        self._done += count
+        self._progress(what, self._done, self._total)
+
+    async def _trades(self, symbol: SymbolReport) -> None:
+        gone = [(hole.first, hole.last) for hole in symbol.holes if hole.claimed]
+        if gone:
+            await self._forget(symbol.venue, symbol.symbol, gone)
+        for hole in symbol.holes:
+            if await self._over_rest(symbol.symbol, Gap(hole.first, hole.last)):
+                await self._from_archives(symbol.symbol, hole)
+
+    async def _over_rest(self, symbol: str, gap: Gap) -> list[Gap]:
+        """Fill a hole by id; return what REST has not, or could not be asked for."""
+        lacking: list[Gap] = []
+        left = gap
+        while left.size > 0:
+            first, size = left.first, min(PAGE, left.size)
+            try:
+                page = await self._rest.insist(
+                    f"aggTrades {symbol} from {first}",
+                    lambda: self._rest.agg_trades(symbol, first, size, share=_SHARE),  # noqa: B023 - awaited here
+                    _TRIES,
+                )
+            except (RetryableError, SetAsideError):
+                return [*lacking, left]  # told with each try
+            if not page.ids:
+                return [*lacking, left]
+            held = page.upto(left.last)
+            proven = runs(held.ids)
+            receipt = await self._delivery.trades(symbol, held.row_ids, held.rows, proven, Source.REST)
+            self._written += receipt.written
+            # REST answers with a later id where it lacks the asked one
+            reached = min(page.ids[-1], left.last)
+            lacking += without(Gap(left.first, reached), proven)
+            self._step(f"{symbol} over REST", reached - left.first + 1)
+            left = Gap(reached + 1, left.last)
+        return lacking
+
+    async def _from_archives(self, symbol: str, hole: HoleReport) -> None:
+        """Load the days of a hole from the archives; what neither has is recorded as absent there, with the proof."""
+        self._step(f"{symbol} from archives, {hole.day}", 0)
+        first = date.fromisoformat(hole.day)
+        last = date.fromisoformat(hole.before[:10]) if hole.before else first
+        for outcome in await self._history.run([Wanted(symbol, _AGG_TRADE, first, max(first, last))]):
+            self._written += outcome.rows_written
+
+    async def _candles(self, series: CandleReport, hole: SlotsReport, now_ns: int) -> None:
+        frame = Timeframe(series.timeframe)
+        opens, end = parse_utc(hole.first_open), parse_utc(hole.last_open)
+        while opens <= end:
+            first = last = opens
+            count = 0
+            while opens <= end and count < _SLOTS:
+                last, opens, count = opens, frame.next_open_ns(opens), count + 1
+            try:
+                candles = await self._rest.insist(
+                    f"klines {series.symbol} {frame}",
+                    lambda: self._rest.klines(series.symbol, frame, first, last),  # noqa: B023 - awaited here
+                    _TRIES,
+                )
+            except (RetryableError, SetAsideError):
+                return
+            receipt = await self._delivery.candles(candle_rows(closed_only(candles, now_ns)))
+            self._written += receipt.written
+            self._step(f"{series.symbol} {frame} over REST", count)

@@ -1,0 +1,160 @@
+"""``verify`` and ``repair`` as the programs that they are: exit codes, stdout for results, stderr for the rest."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import NamedTuple
+
+import asyncpg
+import pytest
+from recording import assert_candles_equal, assert_trades_equal, recording
+
+from crypto_quant.sim.clock import MAX
+from crypto_quant.sim.server import SimulatedExchange
+from crypto_quant.sim.symbols import invented
+from crypto_quant.sim.synthetic import SyntheticTape
+
+START_US = 1_790_898_600_000_000  # 2026-10-01T23:50:00Z
+
+
+class Done(NamedTuple):
+    """What a program has said."""
+
+    code: int
+    out: str
+    err: str
+
+
+async def program(url: str, directory: Path, *words: str) -> Done:
+    """Run crypto-quant; it may take a minute."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("CRYPTO_QUANT_")}
+    environment |= {"CRYPTO_QUANT_DATABASE_URL": url, "CRYPTO_QUANT_DATA_DIR": str(directory), "COLUMNS": "80"}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "crypto_quant", *words, env=environment, cwd=directory,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, err = await asyncio.wait_for(process.communicate(), 60)
+    return Done(process.returncode or 0, out.decode(), err.decode())
+
+
+@pytest.fixture
+async def recorded(timescale_url: str, tmp_path: Path) -> AsyncIterator[tuple[str, SimulatedExchange]]:
+    """A whole record of fifteen minutes over midnight; the exchange is still there."""
+    tape = SyntheticTape(invented(["BTCUSDT"]), rate=10, seed=5, start_us=START_US, seconds=900)
+    async with SimulatedExchange(tape, speed=MAX, hold_until_subscribed=True) as market:
+        async with recording(
+            timescale_url, market.ws_url, market.rest_url, tmp_path, streams=("aggTrade", "kline_1m")
+        ) as run:
+            await market.finished()
+            await run.until(lambda: run.stats.candles_received >= 14)
+            await run.stop()
+        yield timescale_url, market
+
+
+async def execute(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    await connection.execute(statement)
+    await connection.close()
+
+
+async def test_verify_says_what_there_is(recorded: tuple[str, SimulatedExchange], tmp_path: Path) -> None:
+    url, _market = recorded
+    whole = await program(url, tmp_path, "verify", "BTCUSDT", "--deep")
+    assert (whole.code, whole.err) == (0, "")
+    assert "COMPLETE: 1 symbols, 2026-10-01 to 2026-10-02" in whole.out
+    # plain when piped: no colours, no lines broken at the width of a terminal
+    assert "\x1b" not in whole.out
+    assert any(line.split()[:3] == ["spot", "btcusdt", "2026-10-02"] for line in whole.out.splitlines())
+    await execute(url, "DELETE FROM trades WHERE trade_id = (SELECT min(trade_id) + 100 FROM trades)")
+    holed = await program(url, tmp_path, "verify", "--deep")
+    assert holed.code == 3
+    assert "crypto-quant repair btcusdt --from 2026-10-01 --to 2026-10-01" in holed.out
+    told = await program(url, tmp_path, "verify", "--deep", "--json")
+    assert told.code == 3
+    report = json.loads(told.out)
+    assert report["complete"] is False
+    assert report["totals"]["missing"] == 1
+    assert report["symbols"][0]["holes"][0]["repair"] in holed.out
+    assert f"ids {report['symbols'][0]['holes'][0]['first']} to" in holed.out
+
+
+WRONG = [
+    (["DOGEUSDT"], "never recorded in this database: dogeusdt. There are: btcusdt (spot)"),
+    (["--from", "2026-10-02", "--to", "2026-10-01"], "the days end before they begin"),
+    (["--from", "yesterday"], "not a day: 'yesterday'. Expected YYYY-MM-DD"),
+    (["--from", "2027-01-01"], "The record goes from 2026-10-01 to 2026-10-02"),
+    (["--check-certificate", "nothing.json"], "cannot read the certificate"),
+    (["--check-certificate", "nothing.json", "--deep"], "--check-certificate stands alone"),
+]
+
+
+async def test_wrong_words_are_told(recorded: tuple[str, SimulatedExchange], tmp_path: Path) -> None:
+    for words, said in WRONG:
+        done = await program(recorded[0], tmp_path, "verify", *words)
+        assert (done.code, done.out) == (2, "")
+        assert said in done.err
+        assert "Traceback" not in done.err
+
+
+async def test_a_certificate_is_written_once_and_checked(
+    recorded: tuple[str, SimulatedExchange], tmp_path: Path
+) -> None:
+    url, _market = recorded
+    file = tmp_path / "statement.json"
+    made = await program(url, tmp_path, "verify", "--certificate", str(file))
+    assert (made.code, made.err) == (0, "")
+    assert "every row was read" in made.out
+    again = await program(url, tmp_path, "verify", "--certificate", str(file))
+    assert again.code == 2
+    assert "--force" in again.err
+    assert (await program(url, tmp_path, "verify", "--certificate", str(file), "--force")).code == 0
+    assert [name for name in os.listdir(tmp_path) if "statement" in name] == ["statement.json"]  # noqa: PTH208
+    assert (await program(url, tmp_path, "verify", "--check-certificate", str(file))).code == 0
+    await execute(
+        url, "UPDATE trades SET quantity = quantity + 0.00000001 WHERE trade_id IN (SELECT max(trade_id) FROM trades)"
+    )
+    wrong = await program(url, tmp_path, "verify", "--check-certificate", str(file))
+    assert wrong.code == 3
+    assert "spot btcusdt trades on 2026-10-02" in wrong.out
+    document = json.loads(file.read_text())
+    document["issued_at"] = "2020-01-01T00:00:00Z"
+    file.write_text(json.dumps(document))
+    altered = await program(url, tmp_path, "verify", "--check-certificate", str(file))
+    assert altered.code == 3
+    assert "was altered" in altered.out
+    file.write_text('{"kind": "something"}')
+    assert (await program(url, tmp_path, "verify", "--check-certificate", str(file))).code == 2
+
+
+async def test_repair_closes_what_verify_finds(recorded: tuple[str, SimulatedExchange], tmp_path: Path) -> None:
+    url, market = recorded
+    await execute(
+        url,
+        "DELETE FROM trades WHERE trade_id % 700 < 40 AND trade_id BETWEEN (SELECT min(trade_id) + 1 FROM trades)"
+        " AND (SELECT max(trade_id) - 1 FROM trades);"
+        " DELETE FROM candles WHERE time BETWEEN '2026-10-01 23:57:00+00' AND '2026-10-02 00:01:00+00'",
+    )
+    assert (await program(url, tmp_path, "verify", "--deep")).code == 3
+    done = await program(url, tmp_path, "repair", "btcusdt", "--deep", "--rest-url", market.rest_url)
+    assert done.code == 0, done
+    assert "now: 0 trades, 0 candles" in done.out
+    await assert_trades_equal(url, market, "btcusdt")
+    await assert_candles_equal(url, market, "btcusdt", "1m")
+    for words in (["verify"], ["verify", "--deep"]):
+        assert (await program(url, tmp_path, *words)).code == 0
+    again = await program(url, tmp_path, "repair", "--rest-url", market.rest_url)
+    assert (again.code, again.out.splitlines()[0]) == (0, "Nothing was missing.")
+
+
+async def test_repair_says_what_remains(recorded: tuple[str, SimulatedExchange], tmp_path: Path) -> None:
+    """An exchange that cannot be reached closes nothing, and that is no success."""
+    url, _market = recorded
+    await execute(url, "DELETE FROM candles WHERE time = '2026-10-01 23:57:00+00'")
+    await execute(url, "DELETE FROM trades WHERE trade_id = (SELECT min(trade_id) + 100 FROM trades)")
+    done = await program(url, tmp_path, "repair", "--deep", "--rest-url", "http://127.0.0.1:9")
+    assert done.code in {1, 3}, done
+    assert "Traceback" not in done.err
+    assert (await program(url, tmp_path, "verify", "--deep")).code == 3
