@@ -76,8 +76,6 @@ def test_every_setting_can_stand_in_a_file(tmp_path: Path) -> None:
         rest_url = "http://b:2"
         archive_url = "http://c:3"
         check_symbols = false
-        backfill = false
-        backfill_reach = 7
         links = 2
         batch_size = 5
         batch_age = 0.5
@@ -114,8 +112,8 @@ def test_a_typo_is_named_with_what_is_nearest(tmp_path: Path, text: str, near: s
     'batch_size = "1000"', "batch_size = 0", "batch_size = -5", "batch_size = 1.5", "batch_size = true",
     "batch_size = 1000001", 'symbols = "btcusdt"', "symbols = [1]", 'venue = "SPOT"', "duration = 0", "duration = -1",
     "duration = nan", "duration = inf", "candle_grace = inf", "stats_interval = inf", "drain_deadline = inf",
-    "batch_age = nan", "batch_age = 61", "pending_limit = 999", "pool_size = 0", 'log_level = "LOUD"',
-    "links = 0", "links = 5",
+    "batch_age = nan", "batch_age = 61", "pending_limit = 999", "pool_size = 0", "links = 0", "links = 5",
+    'log_level = "LOUD"',
     'log_level = "INFO\\n"', 'log_format = "xml"', 'log_format = "json\\n"', "check_symbols = 1", "database_url = 5",
     "batch_size = 99999999999999999999999",
 ])  # fmt: skip

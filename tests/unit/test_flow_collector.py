@@ -299,13 +299,20 @@ async def test_an_old_link_that_ends_before_its_time_hands_over_what_the_new_one
         assert len(bench.connector.links) == 2
 
 
-async def test_a_new_link_that_is_refused_its_streams_does_not_take_over(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("data", [False, True])
+async def test_a_new_link_that_is_refused_its_streams_does_not_take_over(
+    monkeypatch: pytest.MonkeyPatch, data: bool
+) -> None:
     patient(monkeypatch, attempts=1)
     bench = Bench()
     async with bench.running():
         old = await bench.links(1)
         old.say(SHUTDOWN)
         new = await bench.links(2)
+        if data:  # of a part of its streams
+            new.say(agg_frame(1))
+            new.say(b'{"result":null,"id":99}')  # wakes its driver, which tells the session of the data
+            await asyncio.sleep(0.01)
         new.say(b'{"error":{"code":2,"msg":"Invalid request"},"id":1}')
         third = await bench.links(3)
         assert new.ended

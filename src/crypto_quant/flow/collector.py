@@ -52,7 +52,7 @@ class BinanceWSCollector:
         self._taker = taker
         self._url = link_url(ws_url, spec)
         self._connector = connector
-        self._clock = clock
+        self.wall_ns = clock.now_ns
         self._stats = stats
         self._emit = emit
         self._rng = rng
@@ -332,7 +332,3 @@ class BinanceWSCollector:
     def ns(self) -> int:
         """Return the monotonic time in ns."""
         return int(asyncio.get_running_loop().time() * 1e9)
-
-    def wall_ns(self) -> int:
-        """Return the wall time in ns since the epoch."""
-        return self._clock.now_ns()

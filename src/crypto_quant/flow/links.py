@@ -36,7 +36,8 @@ class Now(Protocol):
         """Monotonic."""
         ...
 
-    def wall_ns(self) -> int:
+    @property
+    def wall_ns(self) -> Callable[[], int]:
         """Since the epoch."""
         ...
 
@@ -66,11 +67,19 @@ class Drive:
         self.failure: Exception | None = None
         self._take = take
         self._now = now
+        self._wall_ns = now.wall_ns  # looked up once: it is asked for every frame
 
     def on_text(self, payload: bytes) -> None:
-        received_ns = self._now.wall_ns()
+        received_ns = self._wall_ns()
         held = self.held
-        if held is not None and payload.startswith(_STREAM) and not payload.startswith(_NOTICE):
+        if held is None:
+            # the common case, without a call in between
+            try:
+                self._take(self, payload, received_ns)
+            except Exception as failure:  # noqa: BLE001  # see fail
+                self.fail(failure)
+            return
+        if payload.startswith(_STREAM) and not payload.startswith(_NOTICE):
             self.frames += 1
             held.append((payload, received_ns))
             if len(held) >= HELD_MAX:
@@ -82,10 +91,14 @@ class Drive:
         """Hand one frame on."""
         try:
             self._take(self, payload, received_ns)
-        except Exception as failure:  # noqa: BLE001  # a broken invariant must end the run, not one link in silence
-            self.failure = failure
-            self.wake.set()
-            self.link.abort()
+        except Exception as failure:  # noqa: BLE001  # see fail
+            self.fail(failure)
+
+    def fail(self, failure: Exception) -> None:
+        """End with an error: a broken invariant must end the run, not one link in silence."""
+        self.failure = failure
+        self.wake.set()
+        self.link.abort()
 
     def release(self) -> None:
         """Hand on what was held, in order, and hold nothing any more."""
