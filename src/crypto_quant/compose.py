@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import date
 from pathlib import Path
@@ -51,6 +51,8 @@ from crypto_quant.store.setaside import FileQuarantine
 from crypto_quant.store.timescale import TimescaleSink, open_sink
 
 _START_TRIES = 4
+# so many candles of a series are fetched at most when a recording goes on; `backfill` loads more
+_CANDLES_BACK = 10_000
 # how long a load waits for a database that is away before it ends; running it again goes on
 _STORE_PATIENCE_S = 60.0
 
@@ -139,6 +141,7 @@ async def open_recorder(settings: Settings, emit: Emit, rng: random.Random | Non
         intake.exchange_ns = exchange_ns
         if backfiller is not None:
             backfiller.account = intake
+            await _owe_candles(StoreLedger(sink), settings.venue.value, intake.clocks, exchange_ns)
         collector = BinanceWSCollector(
             spec,
             plan,
@@ -272,6 +275,22 @@ async def _known_ids(sink: TimescaleSink, venue: str, symbols: Sequence[str]) ->
         symbol: Known([(each.first, each.last) for each in ranges], absent.get(symbol, ()))
         for symbol, ranges in covered.items()
     }
+
+
+async def _owe_candles(
+    ledger: StoreLedger, venue: str, clocks: Mapping[tuple[str, Timeframe], CandleClock], exchange_ns: int
+) -> None:
+    """Begin the candles' accounts behind the newest stored ones, so that those since then are fetched over REST."""
+    if not clocks or not exchange_ns:
+        return
+    series = [(symbol, timeframe.value) for symbol, timeframe in clocks]
+    latest = await ledger.latest_candles(venue, series)
+    for (symbol, timeframe), clock in clocks.items():
+        open_ns = latest.get((symbol, timeframe.value))
+        if open_ns is not None and open_ns < exchange_ns:
+            following = timeframe.next_open_ns(open_ns)
+            length = timeframe.next_open_ns(following) - following
+            clock.start(max(following, exchange_ns - _CANDLES_BACK * length))
 
 
 def _candle_clocks(

@@ -1,12 +1,13 @@
 """Holes in a running recording, closed by themselves: real sockets, real databases, the simulated exchange's tape."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import asyncpg
 import pytest
-from recording import Running, assert_trades_equal, recording
+from recording import Running, assert_candles_equal, assert_trades_equal, recording
 
 from crypto_quant import events
 from crypto_quant.sim.server import SimulatedExchange
@@ -185,8 +186,29 @@ async def test_a_restart_closes_the_hole_that_the_stop_has_left(
     try:
         rows = await connection.fetch("SELECT first_id, last_id FROM coverage ORDER BY first_id")
         # one unbroken account, however many sources it has
-        assert all(a["last_id"] + 1 == b["first_id"] for a, b in zip(rows, rows[1:], strict=False))
+        assert all(a["last_id"] + 1 == b["first_id"] for a, b in itertools.pairwise(rows))
         stored = await connection.fetchval("SELECT count(*) FROM trades")
         assert rows[-1]["last_id"] - rows[0]["first_id"] + 1 == stored
     finally:
         await connection.close()
+
+
+async def test_a_restart_fetches_the_candles_of_the_time_between(
+    database_url: str, exchange: SimulatedExchange, tmp_path: Path
+) -> None:
+    streams = ("kline_1s",)
+    async with recording(
+        database_url, exchange.ws_url, exchange.rest_url, tmp_path, streams=streams, candle_grace=0.5
+    ) as run:
+        await run.until(lambda: run.stats.candles_written >= 2)
+        await run.stop()
+    await asyncio.sleep(3)
+    async with recording(
+        database_url, exchange.ws_url, exchange.rest_url, tmp_path, streams=streams, candle_grace=0.5
+    ) as run:
+        await run.until(lambda: run.stats.candles_fetched >= 2)
+        await run.stop()
+    stored = await assert_candles_equal(database_url, exchange, "btcusdt", "1s")
+    opens = [int(row[0]) for row in stored]
+    assert opens == list(range(opens[0], opens[-1] + 1, 1_000_000))
+    assert len(opens) >= 5

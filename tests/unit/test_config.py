@@ -74,7 +74,10 @@ def test_every_setting_can_stand_in_a_file(tmp_path: Path) -> None:
         database_url = "postgresql://x"
         ws_url = "ws://a:1"
         rest_url = "http://b:2"
+        archive_url = "http://c:3"
         check_symbols = false
+        backfill = false
+        backfill_reach = 7
         batch_size = 5
         batch_age = 0.5
         duration = 60
@@ -96,7 +99,7 @@ def test_every_setting_can_stand_in_a_file(tmp_path: Path) -> None:
     ("batch_siz = 1", "Did you mean 'batch_size'?"),
     ("symbol = ['btcusdt']", "Did you mean 'symbols'?"),
     ('databaseurl = "x"', "Did you mean 'database_url'?"),
-    ("zzz = 1", "Known: batch_age,"),
+    ("zzz = 1", "Known: archive_url,"),
     ("[record]\nbatch_size = 1", "unknown setting"),
 ])  # fmt: skip
 def test_a_typo_is_named_with_what_is_nearest(tmp_path: Path, text: str, near: str) -> None:
@@ -179,3 +182,11 @@ def test_rest_is_where_the_streams_are_unless_said_otherwise(ws_url: str, rest_u
 
 def test_a_stream_url_without_a_scheme_is_itself_to_blame() -> None:
     assert "not a WebSocket URL: 'localhost:9443'" in refusal({"ws_url": "localhost:9443"})
+
+
+def test_the_archive_is_where_the_exchange_is() -> None:
+    assert load({}, {}).archive_url is None
+    assert load({"ws_url": "ws://a:1"}, {}).archive_url == "http://a:1"
+    assert load({"ws_url": "ws://a:1", "archive_url": "http://b:2"}, {}).archive_url == "http://b:2"
+    assert load({"rest_url": "http://a:1"}, {}).archive_url == "http://a:1"
+    assert load({"rest_url": "http://a:1", "archive_url": "http://b:2"}, {}).archive_url == "http://b:2"

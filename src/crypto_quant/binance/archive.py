@@ -27,6 +27,7 @@ _MONTHLY_ONLY = frozenset({Timeframe.D3, Timeframe.W1, Timeframe.MO1})
 _CHECKSUM = re.compile(rb"([0-9a-fA-F]{64})  ?\*?(\S+)\s*")
 _VOLUME_DIGITS = 30
 _PRICE_DIGITS = 12
+_CACHED_SECONDS = 4096
 _TIME_END = 253_402_300_800_000_000
 
 
@@ -112,12 +113,27 @@ class TradeLines(NamedTuple):
 
 
 _TRADE_LINE = re.compile(
-    r"^(\d{1,18}),(\d{1,12}(?:\.\d{1,8})?),(\d{1,12}(?:\.\d{1,8})?),(-1|\d{1,18}),(-1|\d{1,18}),(\d{12,18}),"
-    r"([Tt]rue|[Ff]alse)(?:,[A-Za-z]*)?\r?$",
+    r"^(\d{1,18}),(\d{1,12}(?:\.\d{1,8})?),(\d{1,12}(?:\.\d{1,8})?),(-1|\d{1,18}),(-1|\d{1,18}),"
+    # whole seconds, ten digits from 2001 on, and milliseconds or microseconds
+    r"(\d{10})(\d{3}|\d{6}),([Tt]rue|[Ff]alse)(?:,[A-Za-z]*)?\r?$",
     re.MULTILINE | re.ASCII,
 )
 _ID = re.compile(r"(\d{1,18}),", re.ASCII)
 _MAKER = {"True": "t", "true": "t", "False": "f", "false": "f"}
+
+
+class _Seconds(dict[str, str]):
+    """The text of each second since the epoch, made once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._times = TimeText()
+
+    def __missing__(self, second: str) -> str:
+        if len(self) >= _CACHED_SECONDS:
+            self.clear()
+        text = self[second] = self._times(int(second) * 1000)[: len("2026-10-01 12:00:01.")]
+        return text
 
 
 class TradeReader:
@@ -128,7 +144,7 @@ class TradeReader:
 
     def __init__(self, venue: Venue, symbol: str) -> None:
         self._key = key_text(venue, symbol)
-        self._times = TimeText()
+        self._seconds = _Seconds()
 
     def read(self, lines: bytes) -> TradeLines:
         """Return the trades of whole lines, sorted by id; a header line is passed over wherever it stands.
@@ -140,14 +156,16 @@ class TradeReader:
         found = _TRADE_LINE.findall(text)
         if len(found) != text.count("\n") + (not text.endswith("\n") and bool(text)):
             self._check(text, len(found))
-        times, key, maker = self._times, self._key, _MAKER
+        seconds, key, maker = self._seconds, self._key, _MAKER
         ids = [int(one[0]) for one in found]
         rows = [
-            f"{times(int(time))}\t{key}\t{number}\t{price}\t{quantity}\t{first}\t{last}\t{maker[side]}\t\\N\n".encode()
-            for number, price, quantity, first, last, time, side in found
+            f"{seconds[second]}{fraction:0<6}+00\t{key}\t{number}\t{price}\t{quantity}\t{first}\t{last}"
+            f"\t{maker[side]}\t\\N\n".encode()
+            for number, price, quantity, first, last, second, fraction, side in found
         ]
-        if any(int(one[3]) > int(one[4]) for one in found) or "-1," in text:
-            for at, (number, price, quantity, first, last, _, _) in enumerate(found):
+        # text of one length compares as its number does: what looks odd is looked at again below
+        if "-1," in text or any(len(one[3]) != len(one[4]) or one[3] > one[4] for one in found):
+            for at, (number, price, quantity, first, last, *_) in enumerate(found):
                 if is_void(price, quantity, int(first), int(last)):
                     rows[at] = b""
                 elif int(first) < 0 or int(last) < int(first):
