@@ -233,7 +233,10 @@ class Reader(Protocol):
         ...
 
     async def keep_verdicts(self, scope: Scope, span: Span, verdicts: Sequence[Verdict], now_ns: int) -> bool:
-        """Store the verdicts in place of all earlier ones of scope and span; False when there is no table."""
+        """Store the verdicts in place of all earlier ones of scope and span.
+
+        False when they cannot be stored: no such table, or no right to write it.
+        """
         ...
 
     async def digests(self, span: Span, bounds: Sequence[Digest]) -> list[Digest]:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import shutil
+import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -223,6 +224,19 @@ async def test_a_changed_candle_gets_a_verdict(recorded: tuple[str, SimulatedExc
     assert (await audit(url)).complete
     assert await connection.fetchval("SELECT count(*) FROM verdicts") == 0
     await connection.close()
+
+
+async def test_who_may_only_read_is_answered_all_the_same(recorded: tuple[str, SimulatedExchange]) -> None:
+    url, _market = recorded
+    role = f"reader_{uuid.uuid4().hex[:8]}"
+    await execute(url, f"CREATE ROLE {role} LOGIN PASSWORD 'x'; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
+    try:
+        async with open_reader(f"{url}?options=-crole%3D{role}") as reader:
+            report = await Auditor(reader, Scope(), deep=True).run(database="", now_ns=0, version="0")
+        assert report.complete
+        assert report.verdicts_stored is False
+    finally:
+        await execute(url, f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
 async def test_a_missing_candle_is_named(recorded: tuple[str, SimulatedExchange]) -> None:

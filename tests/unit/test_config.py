@@ -76,6 +76,8 @@ def test_every_setting_can_stand_in_a_file(tmp_path: Path) -> None:
         rest_url = "http://b:2"
         archive_url = "http://c:3"
         check_symbols = false
+        backfill = false
+        backfill_reach = 7
         links = 2
         batch_size = 5
         batch_age = 0.5

@@ -174,6 +174,8 @@ def _summary(out: Console, report: Report, certificate: Path | None) -> None:
             f" {totals['candles_not_checkable']:,} cannot be checked (empty, at an edge of the record, or not spot)"
         )
     if report.verdicts_stored is False:
-        out.print("  The verdicts were not stored: there is no such table; run crypto-quant db migrate")
+        out.print(
+            "  The verdicts were not stored: there is no such table (crypto-quant db migrate makes it), or no right"
+        )
     if certificate is not None:
         out.print(f"  Certificate: {certificate}")

@@ -116,7 +116,8 @@ class CandleReport(msgspec.Struct, kw_only=True):
 class Report(msgspec.Struct, kw_only=True):
     """The whole. ``mode`` is ``coverage`` or ``deep``; days are UTC and inclusive.
 
-    ``verdicts_stored`` is None when there were none to store, false when the table is missing.
+    ``verdicts_stored`` is None when there were none to store, false when they could
+    not be stored.
     """
 
     version: str

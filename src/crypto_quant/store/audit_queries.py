@@ -271,7 +271,7 @@ class AuditReader:
         return list(tallies.values()), pairs
 
     async def keep_verdicts(self, scope: Scope, span: Span, verdicts: Sequence[Verdict], now_ns: int) -> bool:
-        """Store the verdicts in place of all earlier ones of scope and span; False when there is no table."""
+        """Store the verdicts in place of all earlier ones of scope and span; False when it cannot be written."""
         if not await self._exists("verdicts"):
             return False
         columns = [
@@ -279,10 +279,13 @@ class AuditReader:
             [each.timeframe for each in verdicts], [_moment(each.open_ns) for each in verdicts],
             [each.field for each in verdicts], [each.stored for each in verdicts], [each.derived for each in verdicts],
         ]  # fmt: skip
-        async with self._connection.transaction():
-            await self._connection.execute(f"DELETE FROM verdicts WHERE {_WITHIN}", *_within(scope, span))  # noqa: S608
-            if verdicts:
-                await self._connection.execute(_KEEP, *columns, _moment(now_ns))
+        try:
+            async with self._connection.transaction():
+                await self._connection.execute(f"DELETE FROM verdicts WHERE {_WITHIN}", *_within(scope, span))  # noqa: S608
+                if verdicts:
+                    await self._connection.execute(_KEEP, *columns, _moment(now_ns))
+        except (asyncpg.InsufficientPrivilegeError, asyncpg.ReadOnlySQLTransactionError):
+            return False  # whoever may only read, or asks a standby, is answered all the same
         return True
 
     async def digests(self, span: Span, bounds: Sequence[Digest]) -> list[Digest]:
