@@ -92,10 +92,14 @@ class Spool:
 
     async def open(self) -> None:
         """Look through what an earlier run has left; tell what is found and what is damaged. Raises OSError."""
-        for name in await self._files.sizes():
+        names = list(await self._files.sizes())
+        for name in names:
             self._number = max(self._number, int(PurePath(name).stem))
             data = await self._files.read(name)
             framed, damage = scan(data)
+            if damage is not None and damage.torn and damage.offset and name != names[-1]:
+                # others were written after it, so it was whole once
+                damage = Damage(damage.offset, damage.reason, torn=False)
             rows: dict[Table, int] = {}
             for each in framed:
                 rows[each.table] = rows.get(each.table, 0) + each.rows
@@ -138,7 +142,11 @@ class Spool:
                 raise self._unavailable("reading", problem) from problem
         framed, damage = scan(data)
         if len(framed) < segment.records and segment.damage is None:
-            segment.damage = damage or Damage(len(data), "the file is shorter than it was", torn=False)
+            offset, reason = (
+                (damage.offset, damage.reason) if damage else (len(data), "the file is shorter than it was")
+            )
+            # whatever it looks like, it was whole once: no torn tail, but loss
+            segment.damage = Damage(offset, reason, torn=False)
             await self._tell_damage(segment, segment.damage, segment.size - segment.damage.offset)
         for table in segment.rows:
             readable = sum(each.rows for each in framed if each.table is table)

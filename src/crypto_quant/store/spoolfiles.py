@@ -95,28 +95,25 @@ def claim(root: Path, target: str) -> tuple[DirectoryFiles, list[Elsewhere]]:
     Raises OSError.
     """
     root.mkdir(parents=True, exist_ok=True)
-    own: DirectoryFiles | None = None
-    elsewhere = []
     present = sorted(int(path.name) for path in root.iterdir() if path.name.isdecimal())
+    held: list[DirectoryFiles] = []
+    elsewhere = []
+    own: DirectoryFiles | None = None
     try:
         for number in present:
             directory = root / str(number)
             lock = _locked(directory)
             if lock is None:
                 continue
-            files = DirectoryFiles(directory, lock)
+            held.append(DirectoryFiles(directory, lock))
             meant_for, sizes = _read_target(directory), _segments(directory)
             if sizes and meant_for != target:
                 elsewhere.append(Elsewhere(directory, meant_for, sum(sizes.values())))
-                os.close(lock)
             elif own is None:
-                own = files
+                own = held[-1]
                 _write_target(directory, target)
             else:
-                try:
-                    _move(directory, Path(own.directory))
-                finally:
-                    os.close(lock)
+                _move(directory, Path(own.directory))
         number = 0
         while own is None:
             number += 1
@@ -125,17 +122,20 @@ def claim(root: Path, target: str) -> tuple[DirectoryFiles, list[Elsewhere]]:
             directory = root / str(number)
             directory.mkdir(exist_ok=True)
             lock = _locked(directory)
-            # somebody else may have made it in the same moment
-            if lock is not None and not _segments(directory):
-                own = DirectoryFiles(directory, lock)
+            if lock is None:  # somebody else has made it in the same moment
+                continue
+            held.append(DirectoryFiles(directory, lock))
+            if not _segments(directory):
+                own = held[-1]
                 _write_target(directory, target)
                 _sync(root)
-            elif lock is not None:
-                os.close(lock)
     except BaseException:
-        if own is not None:
-            own.unlock()
+        own = None
         raise
+    finally:
+        for each in held:
+            if each is not own:
+                each.unlock()
     return own, elsewhere
 
 
