@@ -66,7 +66,8 @@ class Replayer:
             rows, self._duplicates = self._stats.replayed_rows, 0
             while segment := self._segment or await self._begin():
                 await self._replay(segment)
-                await self._done(segment)
+                self._segment = None
+                await self._spool.done(segment)
             self._emit(
                 events.SpoolReplayed(
                     rows=self._stats.replayed_rows - rows,
@@ -143,16 +144,6 @@ class Replayer:
                 took_ms=round(took_s * 1e3, 2),
             )
         )
-
-    async def _done(self, segment: Segment) -> None:
-        while True:
-            try:
-                await self._spool.done(segment)
-            except SpoolUnavailable as problem:
-                await self._disk_refuses(problem)
-            else:
-                self._segment = None
-                return
 
     async def _disk_refuses(self, problem: SpoolUnavailable) -> None:
         pause_s = self._next_pause_s()

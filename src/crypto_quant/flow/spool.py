@@ -159,7 +159,11 @@ class Spool:
         segment.rows[table] -= rows
 
     async def done(self, segment: Segment) -> None:
-        """Forget a segment whose rows are all stored. Raises SpoolUnavailable: call it again."""
+        """Forget a segment whose rows are all stored.
+
+        A disk that does not delete the file is told, and holds nothing up: the next start stores the rows again, which
+        changes nothing.
+        """
         async with self._busy:
             await _to_its_end(self._done(segment))
 
@@ -221,7 +225,8 @@ class Spool:
             else:
                 await self._files.remove(segment.name)
         except OSError as problem:
-            raise self._unavailable("deleting from", problem) from problem
+            cause = str(self._unavailable("deleting from", problem))
+            self._emit(events.SpoolRefused(directory=self.directory, cause=cause, in_memory=0))
         # not synced: should the name come back after a crash, its rows are stored again, which changes nothing
         if self._growing is segment:
             self._growing = None
