@@ -24,7 +24,7 @@ from crypto_quant.continuity import CandleClock
 from crypto_quant.errors import ConfigError, ExchangeUnavailable, Throttled
 from crypto_quant.flow.candles import CandleKeeper
 from crypto_quant.flow.collector import BinanceWSCollector
-from crypto_quant.flow.intake import Intake
+from crypto_quant.flow.intake import Intake, Known
 from crypto_quant.flow.pipeline import Pipeline
 from crypto_quant.flow.rest import ExchangeRest
 from crypto_quant.flow.spool import Spool
@@ -35,11 +35,12 @@ from crypto_quant.net.http import AiohttpClient
 from crypto_quant.net.websocket import PicowsConnector
 from crypto_quant.ops.clock import SystemClock
 from crypto_quant.seams import Batch, Emit, Table
+from crypto_quant.store import coverage
 from crypto_quant.store.leftover import write_leftover
 from crypto_quant.store.paths import data_directory
 from crypto_quant.store.setaside import FileQuarantine
 from crypto_quant.store.spoolfiles import claim, target_of
-from crypto_quant.store.timescale import open_sink
+from crypto_quant.store.timescale import TimescaleSink, open_sink
 
 _START_TRIES = 4
 
@@ -111,14 +112,16 @@ async def open_recorder(settings: Settings, emit: Emit, rng: random.Random | Non
             spool=spool,
         )
         timeframes = [stream.timeframe for stream in streams if stream.timeframe is not None]
+        trade_symbols = symbols if len(timeframes) < len(streams) else []
         intake = Intake(
             settings.venue,
-            symbols if len(timeframes) < len(streams) else (),
+            trade_symbols,
             _candle_clocks(symbols, timeframes, settings.candle_grace),
             writer=writer,
             stats=stats,
             quarantine=quarantine,
             emit=emit,
+            known=await _known_ids(sink, settings.venue.value, trade_symbols),
         )
         intake.exchange_ns = exchange_ns
         collector = BinanceWSCollector(
@@ -154,6 +157,7 @@ async def open_recorder(settings: Settings, emit: Emit, rng: random.Random | Non
                 venue=settings.venue.value, symbols=len(symbols), streams=len(names), links=len(plan)
             )
         )
+        intake.report_known_gaps()
         yield Recorder(pipeline, intake, settings.database_url, directory / "set-aside")
     finally:
         await sink.close()
@@ -207,6 +211,19 @@ async def _known_symbols(settings: Settings, rest: ExchangeRest, emit: Emit) -> 
     for symbol, status in not_trading(symbols, info.symbols).items():
         emit(events.SymbolNotTrading(symbol=symbol, status=status))
     return symbols, info.server_time_ns
+
+
+async def _known_ids(sink: TimescaleSink, venue: str, symbols: Sequence[str]) -> dict[str, Known]:
+    """Return what the store has of each symbol, so that recording goes on where it stopped."""
+    if not symbols:
+        return {}
+    async with sink.reading() as connection:
+        covered = await coverage.load(connection, venue, symbols)
+        absent = await coverage.load_absences(connection, venue, symbols)
+    return {
+        symbol: Known([(each.first, each.last) for each in ranges], absent.get(symbol, ()))
+        for symbol, ranges in covered.items()
+    }
 
 
 def _candle_clocks(

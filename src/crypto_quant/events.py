@@ -146,6 +146,17 @@ class GapFound(Event, frozen=True, kw_only=True):
     last: int
 
 
+class GapsKnown(Event, frozen=True, kw_only=True):
+    """Earlier runs have left gaps in a symbol's aggregate trades: so many, and so many ids in them."""
+
+    message: ClassVar[str] = "Gaps of earlier runs"
+    level: ClassVar[str] = "warning"
+    venue: str
+    symbol: str
+    gaps: int
+    missing: int
+
+
 # -- candles ----------------------------------------------------------------------------------------------
 
 
@@ -310,6 +321,18 @@ class RowSetAside(Event, frozen=True, kw_only=True):
     level: ClassVar[str] = "error"
     table: str
     reason: str
+    row: str
+
+
+class TradesConflicting(Event, frozen=True, kw_only=True):
+    """Trades came whose ids are stored with another content or time; the stored ones were kept, these set aside.
+
+    ``row`` is the first of them.
+    """
+
+    message: ClassVar[str] = "Conflicting trades set aside"
+    level: ClassVar[str] = "error"
+    rows: int
     row: str
 
 

@@ -123,6 +123,10 @@ class Source(StrEnum):
     STREAM = "stream"
     REST = "rest"
     ARCHIVE = "archive"
+    STORED = "stored"
+    """Found in the table by reading it: how its rows came there is not known."""
+    VOID = "void"
+    """Ids that the exchange has neutralised: told by it, and rightly without a row."""
 
 
 class Covered(msgspec.Struct, frozen=True):
@@ -148,10 +152,15 @@ class Batch(msgspec.Struct, frozen=True):
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """What became of a batch: ``written`` rows are new, ``duplicates`` were there already. Committed."""
+    """What became of a batch: ``written`` rows are new, ``duplicates`` were there already. Committed.
+
+    ``conflicting`` are the places in ``Batch.rows`` (from 0) of trades that are stored with another content or
+    another time: they were not stored, the first version was kept. Each row is counted in one of the three.
+    """
 
     written: int
     duplicates: int
+    conflicting: Sequence[int] = ()
 
 
 class PoolUse(msgspec.Struct, frozen=True):

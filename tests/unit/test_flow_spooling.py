@@ -37,7 +37,6 @@ class Database(MemorySink):
         super().__init__(refuses=refuses)
         self.away: Exception | None = None
         self.missing: set[Table] = set()
-        self.covered: list[Covered] = []
 
     async def write(self, batch: Batch) -> Receipt:
         if (away := self.away) is not None:
@@ -45,9 +44,7 @@ class Database(MemorySink):
             raise away
         if batch.table in self.missing:
             raise StoreUnavailable("relation does not exist", subject=batch.table.value)
-        receipt = await super().write(batch)
-        self.covered += batch.covered
-        return receipt
+        return await super().write(batch)
 
 
 class Bench:
@@ -90,7 +87,8 @@ class Bench:
     def give(self, numbers: Sequence[int]) -> None:
         for number in numbers:
             self.stats.trades_received += 1
-            self.writer.add_trade_row(row(number), self.clock.now_ns(), NOW_NS)
+            series = self.writer.series("spot", "btcusdt", Source.STREAM)
+            self.writer.add_trade_row(row(number), self.clock.now_ns(), NOW_NS, series, number)
 
     def give_candle(self, minute: int) -> None:
         self.stats.candles_received += 1
@@ -414,7 +412,41 @@ async def test_what_is_in_memory_at_the_end_goes_to_the_spool_and_the_next_run_s
     assert again.stored() == list(range(33))
     assert again.journal.of(events.CandleStored) == [told(7)]
     assert (again.stats.trades_received, again.stats.trades_taken_over, again.stats.trades_written) == (0, 33, 33)
+    assert [n for each in again.sink.covered for n in range(each.first, each.last + 1)] == list(range(33))
     again.check()
+
+
+async def test_ids_without_rows_go_through_the_spool_as_well() -> None:
+    bench = await Bench().opened()
+    bench.sink.away = StoreUnavailable("down")
+    void = bench.writer.series("spot", "btcusdt", Source.VOID)
+    async with bench.running():
+        bench.give([1])
+        bench.writer.add_trade_row(b"", NOW_NS, NOW_NS, void, 2)
+        bench.give([3])
+        await until(lambda: bench.writer.in_memory == 0)
+        assert (bench.stats.spooled_rows, bench.stats.pending_trades) == (2, 2)
+        bench.sink.away = None
+        await settled(bench)
+    assert bench.stored() == [1, 3]
+    proven = {(each.first, each.last, each.source) for each in bench.sink.covered}
+    assert proven == {(1, 1, Source.STREAM), (2, 2, Source.VOID), (3, 3, Source.STREAM)}
+    bench.check()
+
+
+async def test_trades_of_the_spool_that_conflict_are_set_aside() -> None:
+    bench = await Bench().opened()
+    bench.sink.conflicts = lambda line: number_of(line) == 3
+    bench.sink.away = StoreUnavailable("down")
+    async with bench.running():
+        bench.give(range(6))
+        await until(lambda: bench.writer.in_memory == 0)
+        bench.sink.away = None
+        await settled(bench)
+    assert bench.stored() == [0, 1, 2, 4, 5]
+    assert (bench.stats.trades_conflicting, bench.stats.trades_set_aside) == (1, 1)
+    assert [number_of(raw) for _, raw, _ in bench.quarantine.kept] == [3]
+    bench.check()
 
 
 async def test_what_the_spool_does_not_take_at_the_end_is_left_to_the_caller() -> None:
@@ -482,5 +514,7 @@ def test_whatever_happens_the_counts_add_up_and_no_row_is_lost(data: st.DataObje
     stored = [number_of(line) for line in sink.rows[Table.TRADES]]
     assert len(stored) == len(set(stored))
     assert set(stored) | aside | left == set(range(given_so_far))
+    claimed = {number for each in sink.covered for number in range(each.first, each.last + 1)}
+    assert set(stored) - left <= claimed <= set(stored)
     assert not set(stored) & aside
     assert aside <= refused

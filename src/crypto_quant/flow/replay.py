@@ -9,6 +9,7 @@ import msgspec
 
 from crypto_quant import events
 from crypto_quant.errors import SpoolUnavailable, StoreDenied, StoreRejected, StoreUnavailable
+from crypto_quant.flow.aside import Aside
 from crypto_quant.flow.outage import Outage
 from crypto_quant.flow.spool import Segment, Spool
 from crypto_quant.flow.stats import PipelineStats
@@ -24,7 +25,7 @@ _LAST_PAUSE_S = 5.0
 class Replayer:
     """Empties the spool into the sink, for ever; so it is also the first to notice that the database is back.
 
-    ``set_aside`` takes a row that the store refuses; ``lost`` and ``back`` hear of each failure and each success.
+    ``aside`` takes what the store refuses; ``lost`` and ``back`` hear of each failure and each success.
     """
 
     def __init__(
@@ -35,7 +36,7 @@ class Replayer:
         stats: PipelineStats,
         emit: Emit,
         rng: random.Random,
-        set_aside: Callable[[Table, bytes, StoreRejected], None],
+        aside: Aside,
         lost: Callable[[Table, Exception, float], None],
         back: Callable[[Table], None],
     ) -> None:
@@ -44,7 +45,7 @@ class Replayer:
         self._stats = stats
         self._emit = emit
         self._rng = rng
-        self._set_aside = set_aside
+        self._aside = aside
         self._lost = lost
         self._back = back
         self._rows_most = ROWS_MOST
@@ -111,12 +112,13 @@ class Replayer:
                 await asyncio.sleep(pause_s)
                 continue
             except StoreRejected as refusal:
-                if not part.rows:
-                    raise  # ranges alone cannot be refused
                 if len(part.rows) > 1:
                     waiting.extendleft(reversed(part.halves()))
                     continue
-                self._set_aside(part.table, part.rows[0], refusal)
+                if not part.rows:
+                    self._aside.proof(covered, refusal)
+                    continue
+                self._aside.row(part.table, part.rows[0], refusal)
                 self._refused.add(_key(part.rows[0]))
                 if part.covered:
                     waiting.appendleft(_Part(part.table, [], part.covered, (), alone=True))
@@ -134,6 +136,8 @@ class Replayer:
         self._stats.stored(part.table, receipt)
         self._stats.replayed_rows += len(part.rows)
         self._duplicates += receipt.duplicates
+        if receipt.conflicting:
+            self._aside.conflicting([part.rows[place] for place in receipt.conflicting])
         for candle in part.told:
             self._emit(candle)
         self._emit(

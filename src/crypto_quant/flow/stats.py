@@ -53,8 +53,11 @@ class PipelineStats:
     The attributes are plain integers that the rooms count up. ``trades_received`` are well-formed trades of wanted
     symbols, ``trades_taken_over`` those that an earlier run has left in the spool; each of both is in exactly one of
     ``trades_written``, ``trades_duplicate``, ``trades_set_aside`` or ``pending_trades``, which counts those in the
-    spool as well. The same holds for closed candles. ``spooled_rows`` went to disk, ``replayed_rows`` came from there
-    into the store (or were there already); their lags are not counted. Lags cover the time since the last report:
+    spool as well. The same holds for closed candles. ``trades_conflicting`` says how many of those set aside are
+    stored with another content. ``gaps`` were found in this run; ``gaps_open`` are open now, those that earlier runs
+    have left included, and ``missing_trades`` are the ids in them. ``spooled_rows`` went to disk, ``replayed_rows``
+    came from there into the store (or were there already); their lags are not counted. Lags cover the time since the
+    last report:
     ``commit_lag`` from a frame's arrival to its commit, ``event_lag`` from the exchange's event time to the commit
     (it includes the difference of the two clocks, and years when a recording is replayed).
     """
@@ -68,6 +71,7 @@ class PipelineStats:
         self.trades_written = 0
         self.trades_duplicate = 0
         self.trades_set_aside = 0
+        self.trades_conflicting = 0
         self.trades_void = 0
         self.candles_received = 0
         self.candles_written = 0
@@ -75,6 +79,7 @@ class PipelineStats:
         self.candles_set_aside = 0
         self.candles_fetched = 0
         self.gaps = 0
+        self.gaps_open = 0
         self.missing_trades = 0
         self.links = 0
         self.reconnects = 0
@@ -139,6 +144,7 @@ class PipelineStats:
             "trades_per_second": round(self.trades_written / elapsed_s, 2) if elapsed_s > 0 else 0.0,
             "trades_duplicate": self.trades_duplicate,
             "trades_set_aside": self.trades_set_aside,
+            "trades_conflicting": self.trades_conflicting,
             "trades_void": self.trades_void,
             "trades_missing": self.missing_trades,
             "trades_taken_over": self.trades_taken_over,
@@ -155,6 +161,7 @@ class PipelineStats:
             "links": self.links,
             "reconnects": self.reconnects,
             "gaps": self.gaps,
+            "gaps_open": self.gaps_open,
             "batches_written": self.batches_written,
             "rows_per_batch": round(self.rows_written / self.batches_written, 1) if self.batches_written else 0.0,
             "batch_size": self.batch_size,

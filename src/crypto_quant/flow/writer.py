@@ -9,13 +9,16 @@ from typing import Any
 from crypto_quant import events
 from crypto_quant.batch import Batcher
 from crypto_quant.errors import SpoolUnavailable, StoreDenied, StoreRejected, StoreUnavailable
+from crypto_quant.flow.aside import Aside
+from crypto_quant.flow.lane import Lane
 from crypto_quant.flow.outage import Outage
+from crypto_quant.flow.proof import AllSeries, Series
 from crypto_quant.flow.replay import Replayer
 from crypto_quant.flow.spool import Spool
 from crypto_quant.flow.stats import PipelineStats
 from crypto_quant.market import AggTrade, Candle, utc_text
 from crypto_quant.rows import TimeText, agg_trade_row, candle_row
-from crypto_quant.seams import Batch, Clock, Emit, Quarantine, Receipt, Sink, Table
+from crypto_quant.seams import Batch, Clock, Covered, Emit, Quarantine, Receipt, Sink, Source, Table
 from crypto_quant.spoolformat import SpoolRecord
 
 _FIRST_RETRY_S = 0.1
@@ -30,37 +33,10 @@ _TOLD_AGAIN_S = 60.0
 _LAG_SAMPLES = 64
 
 
-class _Lane:
-    """One table's queue, and the task that empties it; commits in the order of arrival."""
-
-    def __init__(self, table: Table, batcher: Batcher[Any]) -> None:
-        self.table = table
-        self.batcher = batcher
-        self.wake = asyncio.Event()
-        # taken from the batcher and not yet known to be stored, with their marks
-        self.in_flight: list[bytes] = []
-        self.marks: list[Any] = []
-        self.done = 0  # rows stored or set aside so far
-        self.progress = asyncio.Event()
-        self.flushes = 0  # how many wait for this lane to be flushed
-        self.away = False  # the store did not take the last batch: with a spool, the next ones go there
-        self.insisted = False  # what is in flight has been tried before, and may be stored
-        self.pause_s = _FIRST_RETRY_S
-        self.outage = Outage()
-
-    def __len__(self) -> int:
-        return len(self.batcher) + len(self.in_flight)
-
-    def finished(self, count: int) -> None:
-        """The oldest ``count`` rows in flight are stored or set aside."""
-        self.in_flight, self.marks = self.in_flight[count:], self.marks[count:]
-        self.done += count
-        self.progress.set()
-
-
 class TimescaleWriter:
     """Takes rows, commits them in batches of ``batch_size`` rows or of ``max_age_s``, whichever comes first.
 
+    Each batch says which ids it proves: those of exactly the trades that it holds.
     Repeating a row changes nothing in the store. While the store is away or too slow, rows go to the ``spool``, and a
     replay brings them in beside the live ones. Without a spool, or when it takes no more, rows wait in memory, in
     order, and are tried again for ever; ``in_memory`` tells whoever feeds the writer to hold back.
@@ -84,12 +60,12 @@ class TimescaleWriter:
         self._sink = sink
         self._stats = stats
         self._clock = clock
-        self._quarantine = quarantine
+        self._aside = Aside(quarantine, stats, emit)
         self._emit = emit
         self._rng = rng
         age_ns = int(max_age_s * 1e9)
-        self._trades = _Lane(Table.TRADES, Batcher(batch_size, age_ns, merge))
-        self._candles = _Lane(Table.CANDLES, Batcher(batch_size, age_ns, merge))
+        self._trades = Lane(Table.TRADES, Batcher(batch_size, age_ns, merge))
+        self._candles = Lane(Table.CANDLES, Batcher(batch_size, age_ns, merge))
         self._lanes = (self._trades, self._candles)
         self._lane_of = {lane.table: lane for lane in self._lanes}
         self._times = TimeText()
@@ -105,18 +81,22 @@ class TimescaleWriter:
                 stats=stats,
                 emit=emit,
                 rng=rng,
-                set_aside=self._set_aside,
+                aside=self._aside,
                 lost=self._lost,
                 back=self._back,
             )
+        self._series = AllSeries()
         stats.batch_size = batch_size
 
     # -- giving ------------------------------------------------------------------------------------------
 
-    def add_trade_row(self, row: bytes, received_ns: int, event_ns: int) -> None:
-        """Queue one ready-made row of ``trades``; both times are for the lags alone."""
+    def add_trade_row(self, row: bytes, received_ns: int, event_ns: int, series: int, trade_id: int) -> None:
+        """Queue one ready-made row of ``trades``; both times are for the lags alone.
+
+        Once it is stored, ``trade_id`` is covered. An empty row is an id that is rightly without one.
+        """
         lane = self._trades
-        count = lane.batcher.add(row, (received_ns, event_ns), received_ns)
+        count = lane.batcher.add(row, (received_ns, event_ns, series, trade_id), received_ns)
         if count == 1 or count == lane.batcher.size:
             lane.wake.set()
 
@@ -127,11 +107,16 @@ class TimescaleWriter:
         if count == 1 or count == lane.batcher.size:
             lane.wake.set()
 
-    def add_trade(self, trade: AggTrade) -> None:
+    def series(self, venue: str, symbol: str, source: Source) -> int:
+        """Return the number that ``add_trade_row`` knows the series by; ask once and keep it."""
+        return self._series.number(Series(venue, symbol, source))
+
+    def add_trade(self, trade: AggTrade, source: Source = Source.STREAM) -> None:
         """Queue a trade given as a value."""
         received = self._clock.now_ns() if trade.received_ns is None else trade.received_ns
         self._stats.trades_received += 1
-        self.add_trade_row(agg_trade_row(trade, self._times), received, trade.time_ns)
+        series = self.series(trade.venue.value, trade.symbol, source)
+        self.add_trade_row(agg_trade_row(trade, self._times), received, trade.time_ns, series, trade.trade_id)
 
     def add_candle(self, candle: Candle, source: str = "stream") -> None:
         """Queue a closed candle given as a value."""
@@ -201,6 +186,7 @@ class TimescaleWriter:
         """Return what is in memory and has not been confirmed as stored, oldest first. Call it when ``run`` has ended.
 
         A batch whose commit was under way may be stored all the same; storing it again changes nothing.
+        It proves nothing: what becomes of it is for others to find out.
         """
         left = []
         for lane in self._lanes:
@@ -208,11 +194,12 @@ class TimescaleWriter:
                 rows, marks = lane.batcher.take(0)
                 lane.in_flight += rows
                 lane.marks += marks
-            if lane.in_flight:
-                left.append(Batch(lane.table, list(lane.in_flight)))
+            rows = list(filter(None, lane.in_flight))
+            if rows:
+                left.append(Batch(lane.table, rows))
         return left
 
-    async def _work(self, lane: _Lane) -> None:
+    async def _work(self, lane: Lane) -> None:
         while True:
             if not lane.in_flight:  # else a run was cancelled before, and what it held goes first
                 await self._due(lane)
@@ -223,7 +210,7 @@ class TimescaleWriter:
             else:
                 await self._store_or_spool(self._spool, lane)
 
-    async def _store_or_spool(self, spool: Spool, lane: _Lane) -> None:
+    async def _store_or_spool(self, spool: Spool, lane: Lane) -> None:
         """Bring what is in flight into the store, or into the spool when that is away or falls behind."""
         while lane.in_flight:
             if lane.away or self._is_behind(lane):
@@ -244,21 +231,21 @@ class TimescaleWriter:
                 # the spool takes nothing either: wait with the rows in memory
                 await asyncio.sleep(pause_s)
 
-    def _is_behind(self, lane: _Lane) -> bool:
+    def _is_behind(self, lane: Lane) -> bool:
         """Tell whether rows grow old in memory because the store is slower than the market."""
         if lane is not self._trades or len(lane.batcher) < lane.batcher.size:
             return False
         return bool(self._clock.now_ns() - lane.marks[0][0] > _MEMORY_AGE_S * 1e9)
 
-    async def _put(self, spool: Spool, lane: _Lane) -> bool:
+    async def _put(self, spool: Spool, lane: Lane) -> bool:
         """Move what is in flight into the spool; return False when that takes no more of it."""
         while lane.in_flight:
             rows, marks = lane.in_flight[:_RECORD_ROWS], lane.marks[:_RECORD_ROWS]
-            batch = Batch(lane.table, rows)
+            covered = tuple(self._covered(lane, marks))
             told = () if lane is self._trades else tuple(marks)
-            record = SpoolRecord(lane.table, rows, tuple(batch.covered), told)
+            record = SpoolRecord(lane.table, list(filter(None, rows)), covered, told)
             try:
-                await spool.put(record, partial(self._spooled, lane, len(rows)))
+                await spool.put(record, partial(self._spooled, lane, len(rows), len(record.rows)))
             except SpoolUnavailable as problem:
                 if self._spool_trouble.failed(asyncio.get_running_loop().time(), problem.what):
                     self._emit(
@@ -267,12 +254,15 @@ class TimescaleWriter:
                 return False
         return True
 
-    def _spooled(self, lane: _Lane, rows: int) -> None:
-        lane.finished(rows)
+    def _covered(self, lane: Lane, marks: Sequence[Any]) -> Sequence[Covered]:
+        return self._series.covered_by(marks) if lane is self._trades else ()
+
+    def _spooled(self, lane: Lane, taken: int, rows: int) -> None:
+        lane.finished(taken)
         self._stats.spooled_rows += rows
         self._spool_trouble.over(0.0)
 
-    async def _due(self, lane: _Lane) -> None:
+    async def _due(self, lane: Lane) -> None:
         """Wait until the lane's batch is full, old enough, or wanted."""
         while True:
             due_ns = lane.batcher.due_ns()
@@ -291,15 +281,19 @@ class TimescaleWriter:
             except TimeoutError:
                 return
 
-    async def _store(self, lane: _Lane, rows: Sequence[bytes], marks: Sequence[Any]) -> None:
+    async def _store(self, lane: Lane, rows: Sequence[bytes], marks: Sequence[Any]) -> None:
         """Store the rows, whatever it takes; halve them while the store refuses one of them."""
-        batch = Batch(lane.table, rows)
+        # the ranges come from the marks of these very rows, so halving them, or setting one aside, leaves them true
+        batch = Batch(lane.table, list(filter(None, rows)), self._covered(lane, marks))
         started = asyncio.get_running_loop().time()
         try:
             receipt, insisted = await self._insist(lane, batch)
         except StoreRejected as refusal:
             if len(rows) == 1:
-                self._set_aside(lane.table, rows[0], refusal)
+                if rows[0]:
+                    self._aside.row(lane.table, rows[0], refusal)
+                else:
+                    self._aside.proof(batch.covered, refusal)
                 lane.finished(1)
                 return
             middle = len(rows) // 2
@@ -309,7 +303,9 @@ class TimescaleWriter:
         lane.finished(len(rows))
         took_ms = round((asyncio.get_running_loop().time() - started) * 1e3, 2)
         self._stats.stored(lane.table, receipt)
-        if lane.table is Table.TRADES:
+        if lane is self._trades:
+            if receipt.conflicting:
+                self._aside.conflicting([batch.rows[place] for place in receipt.conflicting])
             self._count_lags(marks)
         # after a failure whose commit may have gone through, a duplicate can be our own first try
         elif receipt.written or insisted:
@@ -321,7 +317,7 @@ class TimescaleWriter:
             )
         )
 
-    async def _insist(self, lane: _Lane, batch: Batch) -> tuple[Receipt, bool]:
+    async def _insist(self, lane: Lane, batch: Batch) -> tuple[Receipt, bool]:
         """Try until the store takes the batch or refuses a row of it; tell whether it took more than one try.
 
         With a spool there is one try, and a store that is away is raised.
@@ -370,8 +366,9 @@ class TimescaleWriter:
         writing.add_done_callback(ended)
         writing.cancel()
 
-    def _next_pause_s(self, lane: _Lane) -> float:
-        pause_s, lane.pause_s = lane.pause_s, min(lane.pause_s * 2, _LAST_RETRY_S)
+    def _next_pause_s(self, lane: Lane) -> float:
+        pause_s = lane.pause_s or _FIRST_RETRY_S
+        lane.pause_s = min(pause_s * 2, _LAST_RETRY_S)
         return self._rng.uniform(pause_s / 2, pause_s)
 
     def _lost(self, table: Table, problem: Exception, pause_s: float) -> None:
@@ -390,7 +387,7 @@ class TimescaleWriter:
         lane.away = False
         away_s = lane.outage.over(asyncio.get_running_loop().time())
         if away_s is not None:
-            lane.pause_s = _FIRST_RETRY_S
+            lane.pause_s = 0.0
             self._emit(events.StoreBack(table=table.value, away_s=round(away_s, 3)))
 
     def _tell_spooling(self, spool: Spool, cause: str) -> None:
@@ -399,16 +396,10 @@ class TimescaleWriter:
             self._spooling_told_s = now_s
             self._emit(events.Spooling(directory=spool.directory, cause=cause))
 
-    def _set_aside(self, table: Table, row: bytes, refusal: StoreRejected) -> None:
-        self._quarantine.keep("row", row, f"{table.value}: {refusal}")
-        self._stats.count_set_aside(table, 1)
-        text = row.decode("utf-8", "replace").rstrip("\n")
-        self._emit(events.RowSetAside(table=table.value, reason=str(refusal), row=text[:400]))
-
     def _count_lags(self, marks: Sequence[Any]) -> None:
         now_ns = self._clock.now_ns()
         step = max(1, len(marks) // _LAG_SAMPLES)
-        for received_ns, event_ns in marks[::step]:
+        for received_ns, event_ns, _, _ in marks[::step]:
             self._stats.commit_lag.add((now_ns - received_ns) / 1e6, step)
             self._stats.event_lag.add((now_ns - event_ns) / 1e6, step)
 
