@@ -173,7 +173,7 @@ async def test_a_crash_of_the_server_under_load(url: str, tmp_path: Path) -> Non
 
 
 async def test_memory_stays_flat_while_the_database_is_away(url: str, tmp_path: Path) -> None:
-    """Twenty seconds at 2,000 trades a second: all of it on disk, none of it in memory, and stored in the end."""
+    """Nearly twenty seconds at 2,000 trades a second: all of it on disk, none of it in memory, and stored in the end."""
     # of two fills of one order the exchange makes one aggregate trade: this many print some 2,000 a second
     async with market(3400) as exchange, program(url, exchange, tmp_path) as run:
         await asyncio.sleep(1.0)
@@ -181,15 +181,15 @@ async def test_memory_stays_flat_while_the_database_is_away(url: str, tmp_path: 
         await run.until(lambda: run.stats["spooled_rows"] > 2000)
         before_mb = run.memory_mb
         since = len(run.lines)
-        await asyncio.sleep(18.0)
+        await asyncio.sleep(16.0)
         grown_mb = run.memory_mb - before_mb
         rows = run.stats["spooled_rows"]
-        assert rows > 30_000
+        assert rows > 25_000
         assert grown_mb < 10
         assert run.memory_mb < 200
         # a line now and then, not one for every try
         assert len([line for line in run.lines[since:] if line["event"] == "Store unavailable"]) <= 8
-        assert run.stats["pending_trades"] > 30_000
+        assert run.stats["pending_trades"] > 25_000
         await control("start")
         await run.until(lambda: run.of("Spool replayed"))
         assert await run.end() == 0
