@@ -173,7 +173,7 @@ async def test_a_crash_of_the_server_under_load(url: str, tmp_path: Path) -> Non
 
 
 async def test_memory_stays_flat_while_the_database_is_away(url: str, tmp_path: Path) -> None:
-    """Nearly twenty seconds at 2,000 trades a second: all of it on disk, none of it in memory, and stored in the end."""
+    """Some twenty seconds at 2,000 trades a second: all of it on disk, none in memory, and stored in the end."""
     # of two fills of one order the exchange makes one aggregate trade: this many print some 2,000 a second
     async with market(3400) as exchange, program(url, exchange, tmp_path) as run:
         await asyncio.sleep(1.0)
