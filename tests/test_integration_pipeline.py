@@ -396,8 +396,8 @@ async def test_duration_ends_in_the_same_drain(postgres_url: str, exchange: Simu
 async def test_a_second_interrupt_ends_at_once_and_keeps_the_rows(
     timescale_url: str, exchange: SimulatedExchange, tmp_path: Path
 ) -> None:
-    """With the database locked the drain cannot end; a second Ctrl-C ends it and says where the rows are."""
-    process = start(timescale_url, exchange, tmp_path, "--batch-age", "0.2")
+    """With the database locked and no spool a second Ctrl-C ends the drain and says where the rows are."""
+    process = start(timescale_url, exchange, tmp_path, "--batch-age", "0.2", "--no-spool")
     await lines_until(process, "CLOSED candle stored")
     lock = await asyncpg.connect(timescale_url)
     transaction = lock.transaction()

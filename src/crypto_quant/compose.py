@@ -40,18 +40,20 @@ from crypto_quant.flow.loading import TradeLoader, Wanted, day_of
 from crypto_quant.flow.loading_candles import CandleLoader
 from crypto_quant.flow.pipeline import Pipeline
 from crypto_quant.flow.rest import ExchangeRest
+from crypto_quant.flow.spool import Spool
 from crypto_quant.flow.stats import PipelineStats
 from crypto_quant.flow.writer import TimescaleWriter
 from crypto_quant.market import Timeframe, fold_symbol
 from crypto_quant.net.http import AiohttpClient
 from crypto_quant.net.websocket import PicowsConnector
 from crypto_quant.ops.clock import SystemClock
-from crypto_quant.seams import Batch, Emit
+from crypto_quant.seams import Batch, Emit, Table
 from crypto_quant.store import coverage
 from crypto_quant.store.ledger import StoreLedger
 from crypto_quant.store.leftover import write_leftover
 from crypto_quant.store.paths import data_directory
 from crypto_quant.store.setaside import FileQuarantine
+from crypto_quant.store.spoolfiles import claim, target_of
 from crypto_quant.store.timescale import TimescaleSink, open_sink
 
 _START_TRIES = 4
@@ -73,6 +75,11 @@ class Recorder(msgspec.Struct, frozen=True):
 def data_dir(settings: Settings) -> Path:
     """Return the directory of everything that is kept on disk beside the database."""
     return Path(settings.data_dir).expanduser() if settings.data_dir else data_directory()
+
+
+def spool_dir(settings: Settings) -> Path:
+    """Return the directory that holds the spools of all recorders with these settings."""
+    return Path(settings.spool_dir).expanduser() if settings.spool_dir else data_dir(settings) / "spool"
 
 
 @asynccontextmanager
@@ -109,10 +116,15 @@ async def open_recorder(
     except BaseException:
         await http.close()
         raise
+    spool: Spool | None = None
     try:
         clock = SystemClock()
         stats = PipelineStats(int(asyncio.get_running_loop().time() * 1e9))
         directory = data_dir(settings)
+        if settings.spool:
+            spool = await _open_spool(settings, settings.database_url, emit)
+            stats.trades_taken_over = spool.rows[Table.TRADES]
+            stats.candles_taken_over = spool.rows[Table.CANDLES]
         quarantine = FileQuarantine(directory / "set-aside", emit=emit)
         writer = TimescaleWriter(
             sink,
@@ -123,6 +135,7 @@ async def open_recorder(
             quarantine=quarantine,
             emit=emit,
             rng=rng,
+            spool=spool,
         )
         backfiller = None
         if settings.backfill:
@@ -197,6 +210,8 @@ async def open_recorder(
         yield Recorder(pipeline, intake, settings.database_url, directory / "set-aside")
     finally:
         await sink.close()
+        if spool is not None:
+            await spool.close()
         await http.close()
 
 
@@ -262,6 +277,36 @@ async def open_history(
 def _shelf(settings: Settings, http: AiohttpClient, emit: Emit, rng: random.Random) -> ArchiveShelf:
     base = archive_base(settings.archive_url or ARCHIVE_URL)
     return ArchiveShelf(base, http, data_dir(settings) / "archive", emit, rng)
+
+
+async def _open_spool(settings: Settings, database_url: str, emit: Emit) -> Spool:
+    """Return the spool, with what earlier runs have left for the same database."""
+    root = spool_dir(settings)
+    target = target_of(database_url)
+    try:
+        files, elsewhere = claim(root, target)
+        for other in elsewhere:
+            emit(
+                events.SpoolElsewhere(
+                    directory=str(other.directory),
+                    target=other.target,
+                    bytes=other.size_bytes,
+                    hint=f"Record into that database to store them, or write {target!r} into the file 'target' there",
+                )
+            )
+        spool = Spool(files, limit_bytes=settings.spool_limit, emit=emit)
+        try:
+            await spool.open()
+        except BaseException:
+            await spool.close()
+            raise
+    except OSError as problem:
+        raise ConfigError(
+            "the spool cannot be used",
+            subject=str(root),
+            hint=f"{problem.strerror or problem}. Set spool_dir to another directory, or record with --no-spool",
+        ) from problem
+    return spool
 
 
 async def _known_symbols(settings: Settings, rest: ExchangeRest, emit: Emit) -> tuple[list[str], int]:

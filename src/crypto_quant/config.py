@@ -39,6 +39,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     stats_interval: _Positive = 10.0
     candle_grace: _Positive = 10.0
     pending_limit: Annotated[int, msgspec.Meta(ge=1000)] = 200_000
+    spool: bool = True
+    spool_limit: Annotated[int, msgspec.Meta(ge=1_048_576)] = 4 * 1024**3  # bytes
+    spool_dir: str | None = None
     pool_size: Annotated[int, msgspec.Meta(ge=1, le=100)] = 4
     log_level: Annotated[str, msgspec.Meta(pattern=r"\A(DEBUG|INFO|WARNING|ERROR)\Z")] = "INFO"
     log_format: Annotated[str, msgspec.Meta(pattern=r"\A(auto|json|console)\Z")] = "auto"

@@ -66,6 +66,10 @@ class StoreUnavailable(RetryableError):
     """The database is away, restarting, read-only, out of connections or out of disk; the batch is unharmed."""
 
 
+class SpoolUnavailable(RetryableError):
+    """The spool takes nothing now: it is full, or its disk refuses; the rows stay in memory."""
+
+
 # -- set aside: keep it raw, count it, go on --------------------------------------------------------------
 
 

@@ -301,7 +301,7 @@ class StoreReady(Event, frozen=True, kw_only=True):
 
 
 class StoreLost(Event, frozen=True, kw_only=True):
-    """A batch could not be stored now; it is kept and tried again."""
+    """A batch could not be stored now; it is kept and tried again. Told at once, then less and less often."""
 
     message: ClassVar[str] = "Store unavailable"
     level: ClassVar[str] = "error"
@@ -312,10 +312,87 @@ class StoreLost(Event, frozen=True, kw_only=True):
 
 
 class StoreBack(Event, frozen=True, kw_only=True):
-    """The database takes batches again."""
+    """The database takes batches of this table again."""
 
     message: ClassVar[str] = "Store available again"
+    table: str
     away_s: float
+
+
+class Spooling(Event, frozen=True, kw_only=True):
+    """The database is away, or slower than the market: from now on batches go to the spool on disk."""
+
+    message: ClassVar[str] = "Spooling"
+    level: ClassVar[str] = "warning"
+    directory: str
+    cause: str
+
+
+class SpoolFound(Event, frozen=True, kw_only=True):
+    """An earlier run has left rows in the spool; they are stored now, beside the live ones."""
+
+    message: ClassVar[str] = "Spool found"
+    directory: str
+    rows: int
+    records: int
+    bytes: int
+
+
+class SpoolElsewhere(Event, frozen=True, kw_only=True):
+    """A spool holds rows that were meant for another database; it is left as it is."""
+
+    message: ClassVar[str] = "Spool of another database"
+    level: ClassVar[str] = "warning"
+    directory: str
+    target: str
+    bytes: int
+    hint: str
+
+
+class SpoolDamaged(Event, frozen=True, kw_only=True):
+    """A file of the spool is valid up to ``cut_at`` (bytes) only; everything before that is used.
+
+    A torn tail is the end of a write that a crash has cut off: those rows were never counted as safe. Anything else
+    is damage, and ``kept`` is the file that a person may look into.
+    """
+
+    message: ClassVar[str] = "Spool cut"
+    level: ClassVar[str] = "warning"
+    file: str
+    cut_at: int
+    lost_bytes: int
+    reason: str
+    torn: bool
+    kept: str
+
+
+class SpoolReplayed(Event, frozen=True, kw_only=True):
+    """Everything in the spool has been stored; ``duplicates`` of its rows were there already."""
+
+    message: ClassVar[str] = "Spool replayed"
+    rows: int
+    duplicates: int
+    took_s: float
+
+
+class SpoolRefused(Event, frozen=True, kw_only=True):
+    """The spool is full or its disk refuses: rows wait in memory, and beyond the limit reading pauses."""
+
+    message: ClassVar[str] = "Spool takes no more"
+    level: ClassVar[str] = "error"
+    directory: str
+    cause: str
+    in_memory: int
+
+
+class RowsSpooled(Event, frozen=True, kw_only=True):
+    """The run ended before every row was stored; they are safe in the spool."""
+
+    message: ClassVar[str] = "Rows left in the spool"
+    level: ClassVar[str] = "warning"
+    rows: int
+    directory: str
+    hint: str
 
 
 class RowSetAside(Event, frozen=True, kw_only=True):
@@ -382,7 +459,7 @@ class DrainStep(Event, frozen=True, kw_only=True):
 
 
 class RowsLeft(Event, frozen=True, kw_only=True):
-    """The drain ended before every row was stored; they are in ``file``."""
+    """The drain ended before every row was stored, and the spool could not take them; they are in ``file``."""
 
     message: ClassVar[str] = "Rows not stored"
     level: ClassVar[str] = "error"

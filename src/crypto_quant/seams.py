@@ -217,6 +217,52 @@ class Ledger(Protocol):
         ...
 
 
+class SpoolFiles(Protocol):
+    """The files of one spool, in a directory of its own that nobody else writes. Every call may raise OSError.
+
+    Nothing counts as safe before it is synced: after a crash a file may lack any part of what was written since its
+    last ``sync``, and a directory any change of names since its last ``sync_names``.
+    """
+
+    directory: str
+
+    async def sizes(self) -> dict[str, int]:
+        """Return the name and the size in bytes of every file, in the order of the names."""
+        ...
+
+    async def read(self, name: str) -> bytes:
+        """Return the whole file."""
+        ...
+
+    async def write(self, name: str, offset: int, data: bytes) -> None:
+        """Put ``data`` at ``offset``; the file is made when it is not there. When it raises, a part may be written."""
+        ...
+
+    async def truncate(self, name: str, size: int) -> None:
+        """Cut the file back to ``size`` bytes."""
+        ...
+
+    async def sync(self, name: str) -> None:
+        """Return once the content of the file outlives a crash of the machine."""
+        ...
+
+    async def rename(self, name: str, new_name: str) -> None:
+        """Give the file another name."""
+        ...
+
+    async def remove(self, name: str) -> None:
+        """Delete the file."""
+        ...
+
+    async def sync_names(self) -> None:
+        """Return once the names of the files outlive a crash of the machine."""
+        ...
+
+    async def close(self) -> None:
+        """Let others have the directory; idempotent."""
+        ...
+
+
 class Quarantine(Protocol):
     """Keeps, in files, what could not be decoded or stored."""
 

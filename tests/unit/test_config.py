@@ -86,6 +86,9 @@ def test_every_setting_can_stand_in_a_file(tmp_path: Path) -> None:
         stats_interval = 1
         candle_grace = 2
         pending_limit = 5000
+        spool = false
+        spool_limit = 2097152
+        spool_dir = "~/spool"
         pool_size = 2
         log_level = "warning"
         log_format = "json"

@@ -103,7 +103,7 @@ def test_the_level_filters(level: str, told: int) -> None:
     out = io.StringIO()
     emit = log.setup(level, "json", out)
     emit(events.BatchStored(table="trades", rows=1, duplicates=0, took_ms=1.0))
-    emit(events.StoreBack(away_s=1.0))
+    emit(events.StoreBack(table="trades", away_s=1.0))
     emit(events.ReadingPaused(pending=1, limit=1))
     assert len(lines(out)) == told
 
@@ -111,8 +111,8 @@ def test_the_level_filters(level: str, told: int) -> None:
 def test_auto_means_json_unless_somebody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
     machine, person = io.StringIO(), Terminal()
-    log.setup("INFO", "auto", machine)(events.StoreBack(away_s=1.0))
-    log.setup("INFO", "auto", person)(events.StoreBack(away_s=1.0))
+    log.setup("INFO", "auto", machine)(events.StoreBack(table="trades", away_s=1.0))
+    log.setup("INFO", "auto", person)(events.StoreBack(table="trades", away_s=1.0))
     assert lines(machine)[0]["away_s"] == 1.0
     assert "\x1b[" in person.getvalue()
 
@@ -120,13 +120,13 @@ def test_auto_means_json_unless_somebody_looks(monkeypatch: pytest.MonkeyPatch) 
 def test_no_color_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     out = Terminal()
-    log.setup("INFO", "auto", out)(events.StoreBack(away_s=1.0))
+    log.setup("INFO", "auto", out)(events.StoreBack(table="trades", away_s=1.0))
     assert "\x1b[" not in out.getvalue()
     assert "away_s" in out.getvalue()
 
 
 def test_without_a_stream_it_is_stderr(capsys: pytest.CaptureFixture[str]) -> None:
-    log.setup("INFO", "json")(events.StoreBack(away_s=1.0))
+    log.setup("INFO", "json")(events.StoreBack(table="trades", away_s=1.0))
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "Store available again" in captured.err
@@ -142,7 +142,7 @@ def test_a_pipe_that_nobody_reads_costs_nothing() -> None:
         def write(self, text: str) -> int:
             raise BrokenPipeError(32, "Broken pipe")
 
-    log.setup("INFO", "json", Broken())(events.StoreBack(away_s=1.0))
+    log.setup("INFO", "json", Broken())(events.StoreBack(table="trades", away_s=1.0))
 
 
 def test_libraries_warnings_are_heard_and_the_links_own_chatter_is_not() -> None:

@@ -58,7 +58,7 @@ def test_each_fault_has_its_class(kind: type[Exception], ours: type[CryptoQuantE
         (pg.DiskFullError, "free some space"),
         (pg.TooManyConnectionsError, "max_connections"),
         (pg.ReadOnlySQLTransactionError, "primary"),
-        (pg.UndefinedTableError, "crypto-quant db migrate"),
+        (pg.UndefinedTableError, "restore it under its name"),
         (pg.InvalidCatalogNameError, "createdb"),
         (pg.InvalidPasswordError, "password"),
     ],

@@ -42,6 +42,10 @@ def settings_options(command: Any) -> Any:  # noqa: ANN401
                      help="Check the symbols against exchangeInfo first. [default: check]"),
         click.option("--links", type=click.IntRange(1, 4), metavar="N",
                      help="Connections that carry the same streams at the same time. [default: 1]"),
+        click.option("--spool/--no-spool", default=None,
+                     help="Keep rows on disk while the database is away or too slow. [default: spool]"),
+        click.option("--spool-limit", type=click.IntRange(min=1_048_576), metavar="BYTES",
+                     help="Bytes that the spool may take on disk. [default: 4 GiB]"),
         click.option("--ws-url", metavar="URL", help="Another WebSocket host. [default: the venue's own]"),
         click.option("--rest-url", metavar="URL", help="Another REST host. [default: where --ws-url is]"),
         click.option("--archive-url", metavar="URL",
@@ -67,7 +71,8 @@ def record(symbols: tuple[str, ...], config: Path | None, **flags: Any) -> None:
     """Record SYMBOL... from the exchange's streams into the database.
 
     Trades and closed candles are stored exactly once, in batches. Ctrl-C (or SIGTERM, or --duration) ends it
-    gracefully: nothing that has been received is lost. A second Ctrl-C ends it at once.
+    gracefully: nothing that has been received is lost. A second Ctrl-C ends it at once; what the database has not
+    stored by then waits in the spool for the next run.
     """
     given = {**flags, "symbols": symbols or None, "streams": flags["streams"] or None}
     settings = load(given, os.environ, config)

@@ -117,7 +117,7 @@ class Delivery:
                 delay_s = min(delay_s * 2, _LAST_RETRY_S)
             else:
                 if lost:
-                    self._emit(events.StoreBack(away_s=round(loop.time() - since, 3)))
+                    self._emit(events.StoreBack(table=batch.table.value, away_s=round(loop.time() - since, 3)))
                 return receipt
 
     def _keep_conflicting(self, rows: Sequence[bytes]) -> None:

@@ -18,6 +18,7 @@ from crypto_quant.seams import Batch, Emit, Sink
 # Saves rows that could not be stored; returns what to tell: the files and what to do with them.
 SaveLeftover = Callable[[Sequence[Batch]], Sequence[events.RowsLeft]]
 
+_NEXT_RUN = "They are safe there: the next `crypto-quant record` with the same database stores them"
 _WATCH_S = 0.02
 # how long the database may take to close
 _CLOSE_S = 5.0
@@ -27,7 +28,7 @@ class Ending(StrEnum):
     """How a run ended."""
 
     DRAINED = "drained"  # everything received is stored (or set aside)
-    LEFT = "left"  # the drain's deadline passed, or it was cut short: the rest is in a file
+    LEFT = "left"  # the drain's deadline passed, or it was cut short: the rest is in the spool, or else in a file
 
 
 class Pipeline:
@@ -35,9 +36,9 @@ class Pipeline:
 
     The drain keeps the founding order: stop accepting, flush every pending batch, close the WebSockets, close the
     database, report the final statistics. It ends after ``drain_s`` seconds at the latest; rows that the database has
-    not confirmed by then are saved to a file by ``save_leftover``. ``abort()`` is the second Ctrl-C: it skips the wait.
-    Reading pauses while more than ``pending_limit`` rows wait for the database. The backfill ends with the accepting:
-    what it has not filled by then stays a known gap.
+    not confirmed by then go to the spool, and where that cannot be had, to a file by ``save_leftover``. ``abort()`` is
+    the second Ctrl-C: it skips the wait. Reading pauses while more than ``pending_limit`` rows wait in memory. The
+    backfill ends with the accepting: what it has not filled by then stays a known gap.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class Pipeline:
         self._stop.set()
 
     def abort(self) -> None:
-        """End at once: what is not stored yet is saved to a file."""
+        """End at once: what is not stored yet goes to the spool, or else to a file."""
         self._stop.set()
         self._abort.set()
 
@@ -158,10 +159,14 @@ class Pipeline:
         await _end(collecting, within_s=3.0)
         self._tell("closed the WebSocket")
         await _end(writing)
+        await self._writer.put_away()
         left = self._writer.unstored()
         if left:
             self._save(left)
-        self.stats.pool = self._sink.pool_use()
+        spooled = self._writer.pending - self._writer.in_memory
+        if spooled:
+            self._emit(events.RowsSpooled(rows=spooled, directory=self._writer.spool_directory, hint=_NEXT_RUN))
+        self._measure()
         try:
             async with asyncio.timeout(_CLOSE_S):
                 await self._sink.close()
@@ -171,7 +176,7 @@ class Pipeline:
             self._tell("closed the database")
         self.final = self.stats.report(self._now_ns(), final=True)
         self._emit(self.final)
-        return Ending.LEFT if left else Ending.DRAINED
+        return Ending.LEFT if left or spooled else Ending.DRAINED
 
     def _save(self, left: Sequence[Batch]) -> None:
         try:
@@ -200,16 +205,20 @@ class Pipeline:
         while True:
             next_at += self._stats_interval_s
             await asyncio.sleep(max(0.0, next_at - loop.time()))
-            self.stats.pool = self._sink.pool_use()
+            self._measure()
             self._emit(self.stats.report(self._now_ns()))
 
+    def _measure(self) -> None:
+        self.stats.pool = self._sink.pool_use()
+        self._writer.measure()
+
     async def _hold_back(self) -> None:
-        """Pause reading while too many rows wait, so that memory stays bounded and the exchange feels it."""
+        """Pause reading while too many rows wait in memory, so that memory stays bounded and the exchange feels it."""
         loop = asyncio.get_running_loop()
         paused_at: float | None = None
         while True:
             await asyncio.sleep(_WATCH_S)
-            pending = self._writer.pending
+            pending = self._writer.in_memory
             if paused_at is None and pending > self._pending_limit:
                 paused_at = loop.time()
                 self._collector.pause()

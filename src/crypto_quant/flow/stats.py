@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from crypto_quant.seams import PoolUse
+from crypto_quant.seams import PoolUse, Receipt, Table
 
 # Lags are kept in buckets that grow by a quarter: a percentile is at most 12 % off, and counting is O(1).
 _GROWTH = 1.25
@@ -51,9 +51,11 @@ class PipelineStats:
     """Counters of one run, and their report.
 
     The attributes are plain integers that the rooms count up. ``trades_received`` are well-formed trades of wanted
-    symbols; each of them is in exactly one of ``trades_written``, ``trades_duplicate``, ``trades_set_aside`` or
-    ``pending_trades``. The same holds for closed candles. ``trades_conflicting`` says how many of those set aside
-    are stored with another content. ``trades_backfilled`` came another way, over REST or from an archive, and are in
+    symbols, ``trades_taken_over`` those that an earlier run has left in the spool; each of both is in exactly one of
+    ``trades_written``, ``trades_duplicate``, ``trades_set_aside`` or ``pending_trades``, which counts those in the
+    spool as well. ``spooled_rows`` went to disk, ``replayed_rows`` came from there into the store (or were there
+    already); their lags are not counted. The same holds for closed candles. ``trades_conflicting`` says how many of
+    those set aside are stored with another content. ``trades_backfilled`` came another way, over REST or from an archive, and are in
     none of these; nor are the second arrivals while two links carry the same streams (redundancy, or one taking over
     from the other), which count in ``trades_redundant`` alone. ``gaps`` were found in this run; ``gaps_open`` are open
     now, those that earlier runs have left included, and ``missing_trades`` are the ids in them. ``rollovers`` are
@@ -94,17 +96,43 @@ class PipelineStats:
         self.commit_lag = LagHistogram()
         self.event_lag = LagHistogram()
         self.pool: PoolUse | None = None
+        self.trades_taken_over = 0
+        self.candles_taken_over = 0
+        self.spooled_rows = 0
+        self.replayed_rows = 0
+        self.spool_bytes = 0
+        self.spool_records = 0
         self.batch_size = 0
 
     @property
     def pending_trades(self) -> int:
-        """Trades received and not yet stored, found to be duplicates or set aside."""
-        return self.trades_received - self.trades_written - self.trades_duplicate - self.trades_set_aside
+        """Trades received or taken over and not yet stored, found to be duplicates or set aside."""
+        known = self.trades_received + self.trades_taken_over
+        return known - self.trades_written - self.trades_duplicate - self.trades_set_aside
 
     @property
     def pending_candles(self) -> int:
-        """Closed candles received and not yet stored, found to be duplicates or set aside."""
-        return self.candles_received - self.candles_written - self.candles_duplicate - self.candles_set_aside
+        """Closed candles received or taken over and not yet stored, found to be duplicates or set aside."""
+        known = self.candles_received + self.candles_taken_over
+        return known - self.candles_written - self.candles_duplicate - self.candles_set_aside
+
+    def stored(self, table: Table, receipt: Receipt) -> None:
+        """Count a batch that is committed."""
+        self.batches_written += 1
+        self.rows_written += receipt.written
+        if table is Table.TRADES:
+            self.trades_written += receipt.written
+            self.trades_duplicate += receipt.duplicates
+        else:
+            self.candles_written += receipt.written
+            self.candles_duplicate += receipt.duplicates
+
+    def count_set_aside(self, table: Table, rows: int) -> None:
+        """Count rows that are kept in a file because they cannot be stored."""
+        if table is Table.TRADES:
+            self.trades_set_aside += rows
+        else:
+            self.candles_set_aside += rows
 
     def report(self, now_ns: int, *, final: bool = False) -> dict[str, Any]:
         """Return the statistics as one flat JSON object, and start a new window for the lags.
@@ -128,12 +156,14 @@ class PipelineStats:
             "trades_redundant": self.trades_redundant,
             "trades_missing": self.missing_trades,
             "trades_backfilled": self.trades_backfilled,
+            "trades_taken_over": self.trades_taken_over,
             "candles_received": self.candles_received,
             "candles_written": self.candles_written,
             "candles_duplicate": self.candles_duplicate,
             "candles_set_aside": self.candles_set_aside,
             "candles_fetched": self.candles_fetched,
             "candles_redundant": self.candles_redundant,
+            "candles_taken_over": self.candles_taken_over,
             "pending_candles": self.pending_candles,
             "frames_received": self.frames_received,
             "frames_set_aside": self.frames_set_aside,
@@ -150,6 +180,10 @@ class PipelineStats:
             "pool_open": pool.open if pool else 0,
             "pool_busy": pool.busy if pool else 0,
             "store_failures": self.store_failures,
+            "spool_bytes": self.spool_bytes,
+            "spool_records": self.spool_records,
+            "spooled_rows": self.spooled_rows,
+            "replayed_rows": self.replayed_rows,
             "commit_lag_ms_p50": self.commit_lag.quantile(0.5),
             "commit_lag_ms_p99": self.commit_lag.quantile(0.99),
             "event_lag_ms_p50": self.event_lag.quantile(0.5),

@@ -1,55 +1,45 @@
-"""Batches on their way into the store: retried while it is away, bisected when it refuses a row, never dropped."""
+"""Batches on their way into the store: spooled while it is away, bisected when it refuses a row, never dropped."""
 
 import asyncio
 import random
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from crypto_quant import events
 from crypto_quant.batch import Batcher
-from crypto_quant.errors import StoreDenied, StoreRejected, StoreUnavailable
+from crypto_quant.errors import SpoolUnavailable, StoreDenied, StoreRejected, StoreUnavailable
+from crypto_quant.flow.aside import Aside
+from crypto_quant.flow.lane import Lane
+from crypto_quant.flow.outage import Outage
 from crypto_quant.flow.proof import AllSeries, Series
+from crypto_quant.flow.replay import Replayer
+from crypto_quant.flow.spool import Spool
 from crypto_quant.flow.stats import PipelineStats
 from crypto_quant.market import AggTrade, Candle, utc_text
 from crypto_quant.rows import TimeText, agg_trade_row, candle_row
-from crypto_quant.seams import Batch, Clock, Emit, Quarantine, Receipt, Sink, Source, Table
+from crypto_quant.seams import Batch, Clock, Covered, Emit, Quarantine, Receipt, Sink, Source, Table
+from crypto_quant.spoolformat import SpoolRecord
 
 _FIRST_RETRY_S = 0.1
 _LAST_RETRY_S = 5.0
+# With a spool: how long a commit may take before the store counts as away, and how old a row may become in memory
+# while others wait behind it. Together they bound what a kill -9 can cost.
+_PATIENCE_S = 5.0
+_MEMORY_AGE_S = 2.0
+_RECORD_ROWS = 50_000
+_TOLD_AGAIN_S = 60.0
 # how many lags of one commit are looked at
 _LAG_SAMPLES = 64
-
-
-class _Lane:
-    """One table's queue, and the task that empties it; commits in the order of arrival."""
-
-    def __init__(self, table: Table, batcher: Batcher[Any]) -> None:
-        self.table = table
-        self.batcher = batcher
-        self.wake = asyncio.Event()
-        # taken from the batcher and not yet known to be stored, with their marks; an empty row is an id without one
-        self.in_flight: list[bytes] = []
-        self.marks: list[Any] = []
-        self.done = 0  # rows stored or set aside so far
-        self.progress = asyncio.Event()
-        self.flushes = 0  # how many wait for this lane to be flushed
-
-    def __len__(self) -> int:
-        return len(self.batcher) + len(self.in_flight)
-
-    def finished(self, count: int) -> None:
-        """The oldest ``count`` rows in flight are stored or set aside."""
-        self.in_flight, self.marks = self.in_flight[count:], self.marks[count:]
-        self.done += count
-        self.progress.set()
 
 
 class TimescaleWriter:
     """Takes rows, commits them in batches of ``batch_size`` rows or of ``max_age_s``, whichever comes first.
 
     Each batch says which ids it proves: those of exactly the trades that it holds.
-    Repeating a row changes nothing in the store. Rows wait in memory, in order, until they are committed; while the
-    store is away they are tried again for ever, and ``pending`` tells whoever feeds the writer to hold back.
+    Repeating a row changes nothing in the store. While the store is away or too slow, rows go to the ``spool``, and a
+    replay brings them in beside the live ones. Without a spool, or when it takes no more, rows wait in memory, in
+    order, and are tried again for ever; ``in_memory`` tells whoever feeds the writer to hold back.
     ``run()`` does the work; ``add_trade`` and ``add_candle`` never block.
     """
 
@@ -65,20 +55,37 @@ class TimescaleWriter:
         quarantine: Quarantine,
         emit: Emit,
         rng: random.Random,
+        spool: Spool | None = None,
     ) -> None:
         self._sink = sink
         self._stats = stats
         self._clock = clock
-        self._quarantine = quarantine
+        self._aside = Aside(quarantine, stats, emit)
         self._emit = emit
         self._rng = rng
         age_ns = int(max_age_s * 1e9)
-        self._trades = _Lane(Table.TRADES, Batcher(batch_size, age_ns, merge))
-        self._candles = _Lane(Table.CANDLES, Batcher(batch_size, age_ns, merge))
+        self._trades = Lane(Table.TRADES, Batcher(batch_size, age_ns, merge))
+        self._candles = Lane(Table.CANDLES, Batcher(batch_size, age_ns, merge))
         self._lanes = (self._trades, self._candles)
+        self._lane_of = {lane.table: lane for lane in self._lanes}
         self._times = TimeText()
+        self._spool = spool
+        self._spool_trouble = Outage()
+        self._spooling_told_s: float | None = None
+        self._abandoned: set[asyncio.Task[Receipt]] = set()
+        self._replayer: Replayer | None = None
+        if spool is not None:
+            self._replayer = Replayer(
+                spool,
+                sink,
+                stats=stats,
+                emit=emit,
+                rng=rng,
+                aside=self._aside,
+                lost=self._lost,
+                back=self._back,
+            )
         self._series = AllSeries()
-        self._lost_since: float | None = None
         stats.batch_size = batch_size
 
     # -- giving ------------------------------------------------------------------------------------------
@@ -117,9 +124,24 @@ class TimescaleWriter:
         self.add_candle_row(candle_row(candle, self._times), candle_stored(candle, source))
 
     @property
-    def pending(self) -> int:
-        """Rows that wait or are on their way: not yet committed."""
+    def in_memory(self) -> int:
+        """Rows that wait in memory or are on their way: neither committed nor in the spool."""
         return len(self._trades) + len(self._candles)
+
+    @property
+    def pending(self) -> int:
+        """Rows that are not yet committed, those in the spool included."""
+        return self.in_memory + (len(self._spool) if self._spool is not None else 0)
+
+    @property
+    def spool_directory(self) -> str:
+        """Where the spool is; empty when there is none."""
+        return self._spool.directory if self._spool is not None else ""
+
+    def measure(self) -> None:
+        """Bring the gauges of the spool in the statistics up to date."""
+        if self._spool is not None:
+            self._stats.spool_bytes, self._stats.spool_records = self._spool.size_bytes, self._spool.records
 
     # -- working -----------------------------------------------------------------------------------------
 
@@ -128,6 +150,8 @@ class TimescaleWriter:
         async with asyncio.TaskGroup() as tasks:
             for lane in self._lanes:
                 tasks.create_task(self._work(lane), name=f"writer {lane.table}")
+            if self._replayer is not None:
+                tasks.create_task(self._replayer.run(), name="replay")
 
     async def flush(self) -> None:
         """Return once everything queued so far is committed or set aside; ``run`` must be running."""
@@ -140,12 +164,26 @@ class TimescaleWriter:
                 while lane.done < goal:
                     lane.progress.clear()
                     await lane.progress.wait()
+            if self._spool is not None:
+                await self._spool.emptied()
         finally:
             for lane in self._lanes:
                 lane.flushes -= 1
 
+    async def put_away(self) -> None:
+        """Bring what is in memory into the spool, as far as it takes it. Call it when ``run`` has ended."""
+        spool = self._spool
+        if spool is None:
+            return
+        for lane in self._lanes:
+            while len(lane):
+                if not lane.in_flight:
+                    lane.in_flight, lane.marks = lane.batcher.take(0)
+                if not await self._put(spool, lane):
+                    break
+
     def unstored(self) -> list[Batch]:
-        """Return what has not been confirmed as stored, oldest first. Call it when ``run`` has ended.
+        """Return what is in memory and has not been confirmed as stored, oldest first. Call it when ``run`` has ended.
 
         A batch whose commit was under way may be stored all the same; storing it again changes nothing.
         It proves nothing: what becomes of it is for others to find out.
@@ -161,14 +199,70 @@ class TimescaleWriter:
                 left.append(Batch(lane.table, rows))
         return left
 
-    async def _work(self, lane: _Lane) -> None:
+    async def _work(self, lane: Lane) -> None:
         while True:
             if not lane.in_flight:  # else a run was cancelled before, and what it held goes first
                 await self._due(lane)
                 lane.in_flight, lane.marks = lane.batcher.take(self._clock.now_ns())
-            await self._store(lane, lane.in_flight, lane.marks)
+                lane.insisted = False
+            if self._spool is None:
+                await self._store(lane, lane.in_flight, lane.marks)
+            else:
+                await self._store_or_spool(self._spool, lane)
 
-    async def _due(self, lane: _Lane) -> None:
+    async def _store_or_spool(self, spool: Spool, lane: Lane) -> None:
+        """Bring what is in flight into the store, or into the spool when that is away or falls behind."""
+        while lane.in_flight:
+            if lane.away or self._is_behind(lane):
+                self._tell_spooling(
+                    spool, "the database is away" if lane.away else "the database is slower than the market"
+                )
+                if await self._put(spool, lane):
+                    return
+            try:
+                await self._store(lane, lane.in_flight, lane.marks)
+            except (StoreUnavailable, StoreDenied) as problem:
+                lane.insisted = True
+                pause_s = self._next_pause_s(lane)
+                self._lost(lane.table, problem, pause_s)
+                if not lane.away:
+                    lane.away = True
+                    continue
+                # the spool takes nothing either: wait with the rows in memory
+                await asyncio.sleep(pause_s)
+
+    def _is_behind(self, lane: Lane) -> bool:
+        """Tell whether rows grow old in memory because the store is slower than the market."""
+        if lane is not self._trades or len(lane.batcher) < lane.batcher.size:
+            return False
+        return bool(self._clock.now_ns() - lane.marks[0][0] > _MEMORY_AGE_S * 1e9)
+
+    async def _put(self, spool: Spool, lane: Lane) -> bool:
+        """Move what is in flight into the spool; return False when that takes no more of it."""
+        while lane.in_flight:
+            rows, marks = lane.in_flight[:_RECORD_ROWS], lane.marks[:_RECORD_ROWS]
+            covered = tuple(self._covered(lane, marks))
+            told = () if lane is self._trades else tuple(marks)
+            record = SpoolRecord(lane.table, list(filter(None, rows)), covered, told)
+            try:
+                await spool.put(record, partial(self._spooled, lane, len(rows), len(record.rows)))
+            except SpoolUnavailable as problem:
+                if self._spool_trouble.failed(asyncio.get_running_loop().time(), problem.what):
+                    self._emit(
+                        events.SpoolRefused(directory=spool.directory, cause=str(problem), in_memory=self.in_memory)
+                    )
+                return False
+        return True
+
+    def _covered(self, lane: Lane, marks: Sequence[Any]) -> Sequence[Covered]:
+        return self._series.covered_by(marks) if lane is self._trades else ()
+
+    def _spooled(self, lane: Lane, taken: int, rows: int) -> None:
+        lane.finished(taken)
+        self._stats.spooled_rows += rows
+        self._spool_trouble.over(0.0)
+
+    async def _due(self, lane: Lane) -> None:
         """Wait until the lane's batch is full, old enough, or wanted."""
         while True:
             due_ns = lane.batcher.due_ns()
@@ -187,20 +281,19 @@ class TimescaleWriter:
             except TimeoutError:
                 return
 
-    async def _store(self, lane: _Lane, rows: Sequence[bytes], marks: Sequence[Any]) -> None:
+    async def _store(self, lane: Lane, rows: Sequence[bytes], marks: Sequence[Any]) -> None:
         """Store the rows, whatever it takes; halve them while the store refuses one of them."""
-        trades = lane.table is Table.TRADES
         # the ranges come from the marks of these very rows, so halving them, or setting one aside, leaves them true
-        batch = Batch(lane.table, list(filter(None, rows)), self._series.covered_by(marks) if trades else ())
+        batch = Batch(lane.table, list(filter(None, rows)), self._covered(lane, marks))
         started = asyncio.get_running_loop().time()
         try:
-            receipt, insisted = await self._insist(batch)
+            receipt, insisted = await self._insist(lane, batch)
         except StoreRejected as refusal:
             if len(rows) == 1:
                 if rows[0]:
-                    self._set_aside(lane.table, rows[0], refusal)
+                    self._aside.row(lane.table, rows[0], refusal)
                 else:
-                    self._quarantine.keep("row", f"void trade {marks[0][3]}".encode(), str(refusal))
+                    self._aside.proof(batch.covered, refusal)
                 lane.finished(1)
                 return
             middle = len(rows) // 2
@@ -209,74 +302,99 @@ class TimescaleWriter:
             return
         lane.finished(len(rows))
         took_ms = round((asyncio.get_running_loop().time() - started) * 1e3, 2)
-        stats = self._stats
-        stats.batches_written += 1
-        stats.rows_written += receipt.written
-        if trades:
-            stats.trades_written += receipt.written
-            stats.trades_duplicate += receipt.duplicates
+        self._stats.stored(lane.table, receipt)
+        if lane is self._trades:
             if receipt.conflicting:
-                self._keep_conflicting([batch.rows[place] for place in receipt.conflicting])
+                self._aside.conflicting([batch.rows[place] for place in receipt.conflicting])
             self._count_lags(marks)
-        else:
-            stats.candles_written += receipt.written
-            stats.candles_duplicate += receipt.duplicates
-            # after a failure whose commit may have gone through, a duplicate can be our own first try
-            if receipt.written or insisted:
-                for stored in marks:
-                    self._emit(stored)
+        # after a failure whose commit may have gone through, a duplicate can be our own first try
+        elif receipt.written or insisted:
+            for stored in marks:
+                self._emit(stored)
         self._emit(
             events.BatchStored(
                 table=lane.table.value, rows=receipt.written, duplicates=receipt.duplicates, took_ms=took_ms
             )
         )
 
-    async def _insist(self, batch: Batch) -> tuple[Receipt, bool]:
-        """Try until the store takes the batch or refuses a row of it; tell whether it took more than one try."""
-        insisted = False
-        delay_s = _FIRST_RETRY_S
+    async def _insist(self, lane: Lane, batch: Batch) -> tuple[Receipt, bool]:
+        """Try until the store takes the batch or refuses a row of it; tell whether it took more than one try.
+
+        With a spool there is one try, and a store that is away is raised.
+        """
         while True:
             try:
-                receipt = await self._sink.write(batch)
+                receipt = await (self._sink.write(batch) if self._spool is None else self._write_in_time(batch))
             except (StoreUnavailable, StoreDenied) as problem:
                 # a right or a password that was taken away may come back; the rows must outlive that
-                now = asyncio.get_running_loop().time()
-                insisted = True
-                self._stats.store_failures += 1
-                if self._lost_since is None:
-                    self._lost_since = now
-                pause_s = self._rng.uniform(delay_s / 2, delay_s)
-                self._emit(
-                    events.StoreLost(
-                        table=batch.table.value, cause=str(problem), pending=self.pending, retry_in_s=round(pause_s, 3)
-                    )
-                )
+                if self._spool is not None:
+                    raise
+                lane.insisted = True
+                pause_s = self._next_pause_s(lane)
+                self._lost(lane.table, problem, pause_s)
                 await asyncio.sleep(pause_s)
-                delay_s = min(delay_s * 2, _LAST_RETRY_S)
             else:
-                if self._lost_since is not None:
-                    away_s = asyncio.get_running_loop().time() - self._lost_since
-                    self._lost_since = None
-                    self._emit(events.StoreBack(away_s=round(away_s, 3)))
-                return receipt, insisted
+                self._back(lane.table)
+                return receipt, lane.insisted
 
-    def _set_aside(self, table: Table, row: bytes, refusal: StoreRejected) -> None:
-        self._quarantine.keep("row", row, f"{table.value}: {refusal}")
-        if table is Table.TRADES:
-            self._stats.trades_set_aside += 1
-        else:
-            self._stats.candles_set_aside += 1
-        text = row.decode("utf-8", "replace").rstrip("\n")
-        self._emit(events.RowSetAside(table=table.value, reason=str(refusal), row=text[:400]))
+    async def _write_in_time(self, batch: Batch) -> Receipt:
+        """Write, but do not wait longer than is good for the rows in memory.
 
-    def _keep_conflicting(self, rows: Sequence[bytes]) -> None:
-        self._stats.trades_set_aside += len(rows)
-        self._stats.trades_conflicting += len(rows)
-        for row in rows:
-            self._quarantine.keep("row", row, "trades: this id is stored with another content or time")
-        # one event for all: a whole tape may differ
-        text = rows[0].decode("utf-8", "replace").rstrip("\n")
-        self._emit(events.TradesConflicting(rows=len(rows), row=text[:400]))
+        A write that is given up is cancelled and left to end by itself. Should it be stored all the same, the same
+        rows from the spool are duplicates.
+        """
+        writing = asyncio.create_task(self._sink.write(batch), name=f"write {batch.table}")
+        try:
+            await asyncio.wait({writing}, timeout=_PATIENCE_S)
+        except asyncio.CancelledError:
+            self._abandon(writing)
+            raise
+        if writing.done():
+            return writing.result()
+        self._abandon(writing)
+        raise StoreUnavailable(
+            f"no answer within {_PATIENCE_S:g} s", subject=batch.table.value, hint="The database hangs or is overloaded"
+        )
+
+    def _abandon(self, writing: "asyncio.Task[Receipt]") -> None:
+        def ended(task: "asyncio.Task[Receipt]") -> None:
+            self._abandoned.discard(task)
+            if not task.cancelled():
+                task.exception()  # looked at, so that nobody complains
+
+        self._abandoned.add(writing)
+        writing.add_done_callback(ended)
+        writing.cancel()
+
+    def _next_pause_s(self, lane: Lane) -> float:
+        pause_s = lane.pause_s or _FIRST_RETRY_S
+        lane.pause_s = min(pause_s * 2, _LAST_RETRY_S)
+        return self._rng.uniform(pause_s / 2, pause_s)
+
+    def _lost(self, table: Table, problem: Exception, pause_s: float) -> None:
+        """The store did not take a batch of this table."""
+        self._stats.store_failures += 1
+        if self._lane_of[table].outage.failed(asyncio.get_running_loop().time(), str(problem)):
+            self._emit(
+                events.StoreLost(
+                    table=table.value, cause=str(problem), pending=self.pending, retry_in_s=round(pause_s, 3)
+                )
+            )
+
+    def _back(self, table: Table) -> None:
+        """The store has taken a batch of this table; another table may still be missing."""
+        lane = self._lane_of[table]
+        lane.away = False
+        away_s = lane.outage.over(asyncio.get_running_loop().time())
+        if away_s is not None:
+            lane.pause_s = 0.0
+            self._emit(events.StoreBack(table=table.value, away_s=round(away_s, 3)))
+
+    def _tell_spooling(self, spool: Spool, cause: str) -> None:
+        now_s = asyncio.get_running_loop().time()
+        if self._spooling_told_s is None or now_s - self._spooling_told_s > _TOLD_AGAIN_S:
+            self._spooling_told_s = now_s
+            self._emit(events.Spooling(directory=spool.directory, cause=cause))
 
     def _count_lags(self, marks: Sequence[Any]) -> None:
         now_ns = self._clock.now_ns()
