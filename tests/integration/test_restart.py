@@ -55,7 +55,9 @@ async def test_a_restart_knows_what_was_missed(database_url: str, tmp_path: Path
     before = await proven(database_url)
     assert all(len(ranges) == 1 for ranges in before.values())
     await asyncio.sleep(0.5)  # the exchange goes on meanwhile
-    async with recording(database_url, exchange.ws_url, exchange.rest_url, tmp_path, symbols=SYMBOLS) as second:
+    async with recording(
+        database_url, exchange.ws_url, exchange.rest_url, tmp_path, symbols=SYMBOLS, backfill=False
+    ) as second:
         await record_some(second, 300)
         final = await second.stop()
     after = await proven(database_url)
