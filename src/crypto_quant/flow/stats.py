@@ -51,16 +51,16 @@ class PipelineStats:
     """Counters of one run, and their report.
 
     The attributes are plain integers that the rooms count up. ``trades_received`` are well-formed trades of wanted
-    symbols, ``trades_taken_over`` those that an earlier run has left in the spool; each of both is in exactly one of
-    ``trades_written``, ``trades_duplicate``, ``trades_set_aside`` or ``pending_trades``, which counts those in the
-    spool as well. ``spooled_rows`` went to disk, ``replayed_rows`` came from there into the store (or were there
-    already); their lags are not counted. The same holds for closed candles. ``trades_conflicting`` says how many of
-    those set aside are stored with another content. ``trades_backfilled`` came another way, over REST or from an
-    archive, and are in none of these; nor are the second arrivals while two links carry the same streams (redundancy, or one taking over
-    from the other), which count in ``trades_redundant`` alone. ``gaps`` were found in this run; ``gaps_open`` are open
-    now, those that earlier runs have left included, and ``missing_trades`` are the ids in them. ``rollovers`` are
-    links replaced without a break, ``reconnects`` those that had ended first. Lags cover the time since the last
-    report:
+    symbols, ``trades_taken_over`` those that an earlier run has left in the spool; each of both is in exactly one
+    of ``trades_written``, ``trades_duplicate``, ``trades_set_aside`` or ``pending_trades``, which counts those in
+    the spool as well. ``spooled_rows`` went to disk, ``replayed_rows`` came from there into the store (or were
+    there already); their lags are not counted. The same holds for closed candles. ``trades_conflicting`` says how
+    many of those set aside are stored with another content. ``trades_backfilled`` came another way, over REST or
+    from an archive, and are in none of these; nor are the second arrivals while two links carry the same streams
+    (redundancy, or one taking over from the other), which count in ``trades_redundant`` alone. ``gaps`` were found
+    in this run; ``gaps_open`` are open now, those that earlier runs have left included, and ``missing_trades`` are
+    the ids in them. ``rollovers`` are links replaced without a break, ``reconnects`` those that had ended first.
+    Lags cover the time since the last report:
     ``commit_lag`` from a frame's arrival to its commit, ``event_lag`` from the exchange's event time to the commit
     (it includes the difference of the two clocks, and years when a recording is replayed).
     """
