@@ -117,11 +117,34 @@ COLUMNS: Mapping[Table, tuple[str, ...]] = {
 }  # fmt: skip
 
 
+class Source(StrEnum):
+    """Where a range of trades came from."""
+
+    STREAM = "stream"
+    REST = "rest"
+    ARCHIVE = "archive"
+
+
+class Covered(msgspec.Struct, frozen=True):
+    """Aggregate ids ``first`` to ``last`` (inclusive) of one symbol: proven to be stored once a batch commits."""
+
+    venue: str
+    symbol: str
+    first: int
+    last: int
+    source: Source
+
+
 class Batch(msgspec.Struct, frozen=True):
-    """Rows for one table, each one line of PostgreSQL's COPY text (UTF-8, tab-separated, newline at its end)."""
+    """Rows for one table, each one line of PostgreSQL's COPY text (UTF-8, tab-separated, newline at its end).
+
+    ``covered`` is what these rows prove; it is recorded in the transaction that stores them, so it can never claim
+    what is not stored. A batch may hold ranges and no rows (ids that the exchange has neutralised).
+    """
 
     table: Table
     rows: Sequence[bytes]
+    covered: Sequence[Covered] = ()
 
 
 class Receipt(msgspec.Struct, frozen=True):
