@@ -1,6 +1,5 @@
 """Puts a recorder together: the one place that knows every room. The command line and library users both start here."""
 
-import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -9,27 +8,14 @@ from pathlib import Path
 import msgspec
 
 from crypto_quant import events
-from crypto_quant.binance.streams import (
-    check_symbols,
-    link_url,
-    not_trading,
-    parse_stream,
-    plan_links,
-    rest_base,
-    stream_name,
-)
+from crypto_quant.binance.streams import link_url, parse_stream, rest_base
 from crypto_quant.binance.venues import venue_spec
 from crypto_quant.config import Settings
-from crypto_quant.continuity import CandleClock
-from crypto_quant.errors import ConfigError, ExchangeUnavailable, Throttled
-from crypto_quant.flow.candles import CandleKeeper
-from crypto_quant.flow.collector import BinanceWSCollector
+from crypto_quant.errors import ConfigError
+from crypto_quant.flow.assembly import assemble, known_symbols
 from crypto_quant.flow.intake import Intake
 from crypto_quant.flow.pipeline import Pipeline
 from crypto_quant.flow.rest import ExchangeRest
-from crypto_quant.flow.stats import PipelineStats
-from crypto_quant.flow.writer import TimescaleWriter
-from crypto_quant.market import Timeframe, fold_symbol
 from crypto_quant.net.http import AiohttpClient
 from crypto_quant.net.websocket import PicowsConnector
 from crypto_quant.ops.clock import SystemClock
@@ -38,8 +24,6 @@ from crypto_quant.store.leftover import write_leftover
 from crypto_quant.store.paths import data_directory
 from crypto_quant.store.setaside import FileQuarantine
 from crypto_quant.store.timescale import open_sink
-
-_START_TRIES = 4
 
 
 class Recorder(msgspec.Struct, frozen=True):
@@ -68,103 +52,47 @@ async def open_recorder(settings: Settings, emit: Emit, rng: random.Random | Non
     if not settings.symbols:
         raise ConfigError("no symbol", hint="Name at least one, as in: crypto-quant record btcusdt")
     spec = venue_spec(settings.venue)
-    streams = [parse_stream(text, spec) for text in dict.fromkeys(settings.streams)]
+    for text in settings.streams:
+        parse_stream(text, spec)
     ws_url = settings.ws_url or spec.ws_url
     link_url(ws_url, spec)  # a URL that cannot be right is said before anything is asked of anybody
     rng = rng or random.Random()  # noqa: S311  # jitter, not secrets
     http = AiohttpClient()
     try:
         rest = ExchangeRest(spec, rest_base(settings.rest_url or spec.rest_url), http, emit, rng)
-        symbols, exchange_ns = await _known_symbols(settings, rest, emit)
-        names = [stream_name(symbol, stream) for stream in streams for symbol in symbols]
-        plan = plan_links(names, spec.streams_per_link)
+        symbols, exchange_ns = await known_symbols(settings, rest, emit)
         sink = await open_sink(settings.database_url, pool_size=settings.pool_size, emit=emit)
     except BaseException:
         await http.close()
         raise
     try:
-        clock = SystemClock()
-        stats = PipelineStats(int(asyncio.get_running_loop().time() * 1e9))
         directory = data_dir(settings)
-        quarantine = FileQuarantine(directory / "set-aside", emit=emit)
-        writer = TimescaleWriter(
-            sink,
-            batch_size=settings.batch_size,
-            max_age_s=settings.batch_age,
-            stats=stats,
-            clock=clock,
-            quarantine=quarantine,
-            emit=emit,
-            rng=rng,
-        )
-        timeframes = [stream.timeframe for stream in streams if stream.timeframe is not None]
-        intake = Intake(
-            settings.venue,
-            symbols if len(timeframes) < len(streams) else (),
-            _candle_clocks(symbols, timeframes, settings.candle_grace),
-            writer=writer,
-            stats=stats,
-            quarantine=quarantine,
-            emit=emit,
-        )
-        intake.exchange_ns = exchange_ns
-        collector = BinanceWSCollector(
-            spec,
-            plan,
-            intake,
-            ws_url=ws_url,
-            connector=PicowsConnector(),
-            clock=clock,
-            stats=stats,
-            emit=emit,
-            rng=rng,
-        )
 
         def save(batches: Sequence[Batch]) -> list[events.RowsLeft]:
             files = write_leftover(directory / "leftover", batches)
             return [events.RowsLeft(rows=left.rows, file=str(left.path), hint=left.psql) for left in files]
 
-        pipeline = Pipeline(
-            collector=collector,
-            writer=writer,
-            keeper=CandleKeeper(intake, rest, emit),
+        parts = assemble(
+            settings,
+            spec,
+            symbols,
+            exchange_ns,
+            ws_url=ws_url,
+            rest=rest,
+            connector=PicowsConnector(),
             sink=sink,
-            stats=stats,
+            clock=SystemClock(),
+            rng=rng,
             emit=emit,
+            quarantine=FileQuarantine(directory / "set-aside", emit=emit),
             save_leftover=save,
-            stats_interval_s=settings.stats_interval,
-            drain_s=settings.drain_deadline,
-            pending_limit=settings.pending_limit,
         )
         emit(
             events.RecordingStarted(
-                venue=settings.venue.value, symbols=len(symbols), streams=len(names), links=len(plan)
+                venue=settings.venue.value, symbols=len(symbols), streams=parts.streams, links=parts.links
             )
         )
-        yield Recorder(pipeline, intake, settings.database_url, directory / "set-aside")
+        yield Recorder(parts.pipeline, parts.intake, settings.database_url, directory / "set-aside")
     finally:
         await sink.close()
         await http.close()
-
-
-async def _known_symbols(settings: Settings, rest: ExchangeRest, emit: Emit) -> tuple[list[str], int]:
-    """Return the symbols as stored, checked against the exchange, and the exchange's time (0: unknown)."""
-    if not settings.check_symbols:
-        return list(dict.fromkeys(fold_symbol(symbol) for symbol in settings.symbols)), 0
-    try:
-        info = await rest.insist("exchangeInfo", rest.exchange_info, _START_TRIES)
-    except (ExchangeUnavailable, Throttled) as problem:
-        problem.hint = (
-            "The symbols cannot be checked. Mend --rest-url, or record them unchecked with --no-check-symbols"
-        )
-        raise
-    symbols = check_symbols(settings.symbols, info.symbols)
-    for symbol, status in not_trading(symbols, info.symbols).items():
-        emit(events.SymbolNotTrading(symbol=symbol, status=status))
-    return symbols, info.server_time_ns
-
-
-def _candle_clocks(
-    symbols: Sequence[str], timeframes: Sequence[Timeframe], grace_s: float
-) -> dict[tuple[str, Timeframe], CandleClock]:
-    return {(symbol, frame): CandleClock(frame, int(grace_s * 1e9)) for symbol in symbols for frame in timeframes}
