@@ -58,7 +58,8 @@ class BinanceWSCollector:
         self._emit = emit
         self._rng = rng
         self._pacer = Pacer(spec)
-        self._drives: set[_Drive] = set()
+        # a dict keeps the order of opening: what is told of links must not hang on where they lie in memory
+        self._drives: dict[_Drive, None] = {}
         self._accepting = True
         self._paused = False
         self._closing = asyncio.Event()
@@ -125,7 +126,7 @@ class BinanceWSCollector:
             return "closing", 0.0, 0.0
         drive.link = link
         started = loop.time()
-        self._drives.add(drive)
+        self._drives[drive] = None
         self._stats.links += 1
         drive.session.on_open(_now_ns(loop))
         self._emit(events.LinkOpened(link=number, url=self._url, streams=len(streams)))
@@ -134,7 +135,7 @@ class BinanceWSCollector:
         try:
             await self._drive(drive)
         finally:
-            self._drives.discard(drive)
+            del self._drives[drive]
             self._stats.links -= 1
             drive.link.abort()
         lived_s = loop.time() - started
