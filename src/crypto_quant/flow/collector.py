@@ -193,6 +193,10 @@ class BinanceWSCollector:
     async def _say_goodbye(self, drive: "_Drive") -> None:
         reason = drive.reason
         if self._paused:
+            if self._accepting:
+                # too many rows wait, and saying goodbye would bring in all that lies unread; ids tell what is missing
+                drive.link.abort()
+                return
             # the peer's answer to our close can only be read from a socket that is read
             drive.link.resume_reading()
         drive.link.close()
