@@ -16,6 +16,7 @@ VERBS = {
     "db": "crypto_quant.cli.db",
     "demo": "crypto_quant.cli.demo",
     "record": "crypto_quant.cli.record",
+    "sim": "crypto_quant.cli.sim",
     "simulate": "crypto_quant.cli.simulate",
 }
 

@@ -124,11 +124,9 @@ class Checks:
     # -- at the end ---------------------------------------------------------------------------------------
 
     def unfinished(self, life: Life, database: Database) -> str:
-        """Return what has not come to rest yet, '' when all has: links deliver, candles are there, nothing waits."""
+        """Return what has not come to rest yet, '' when all has: links deliver, candles are there."""
         if life.parts is None:
             return "the recorder has not started"
-        if life.parts.writer.pending:
-            return f"{life.parts.writer.pending} rows wait"
         before_us = self._exchange.now_us() - _LATEST_US
         for symbol in self._exchange.plan.settings.symbols:
             last = self._exchange.last_id(wire_symbol(symbol), before_us)

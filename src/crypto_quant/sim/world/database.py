@@ -53,7 +53,8 @@ class Database:
     def commit(self, batch: Batch) -> Receipt:
         """Store a batch, whole; return what became of it. Raises StoreRejected and stores nothing."""
         rows = [parse(batch.table, line) for line in batch.rows]
-        if any([self.refuses(row) for row in rows]):
+        refused = [row for row in rows if self.refuses(row)]
+        if refused:
             raise StoreRejected("a row is refused", subject=batch.table.value)
         written = 0
         for row in rows:

@@ -66,7 +66,9 @@ class Exchange:
 
     def trade(self, symbol: str, agg_id: int) -> Aggregate | None:
         """Return the aggregate of that id, None when there is none (yet). ``symbol`` as the exchange writes it."""
-        log = self.market.history.aggregates[symbol]
+        log = self.market.history.aggregates.get(symbol)
+        if log is None:
+            return None
         at = log.at_id(agg_id)
         found = next(iter(log.rows(at, at + 1)), None)
         return found if found is not None and found.agg_id == agg_id else None
@@ -140,5 +142,3 @@ class WorldHttp:
         units = {name.lower(): value for name, value in headers.items()}
         answer = exchange.desk.answer(path, list(params.items()), units.get("x-mbx-time-unit"))
         return HttpAnswer(answer.status, told, answer.body)
-
-

@@ -101,7 +101,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def _write_to_self(self) -> None:
         pass
 
-    def call_soon(self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> asyncio.Handle:
+    def call_soon(
+        self, callback: Callable[..., object], *args: object, context: Context | None = None
+    ) -> asyncio.Handle:
         """Run it in the next round, unless its process is dead."""
         process = _PROCESS.get() if context is None else context.get(_PROCESS)
         if process is not None:
@@ -113,7 +115,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return super().call_soon(callback, *args, context=context)
 
     def call_at(
-        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self, when: float, callback: Callable[..., object], *args: object, context: Context | None = None
     ) -> asyncio.TimerHandle:
         """Run it at that time, unless its process is dead."""
         timer = super().call_at(when, callback, *args, context=context)
@@ -122,7 +124,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             timer.cancel()
         return timer
 
-    def create_task(self, coro: Any, **options: Any) -> asyncio.Task[Any]:
+    def create_task(self, coro: Any, **options: Any) -> asyncio.Task[Any]:  # noqa: ANN401  # as asyncio's own
         """Begin a task; it belongs to the process in whose context it runs."""
         context = options.get("context")
         process = _PROCESS.get() if context is None else context.get(_PROCESS)
@@ -138,7 +140,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         ready: Any = getattr(self, "_ready")  # noqa: B009  # private, and unknown to type checkers
         scheduled: Any = getattr(self, "_scheduled")  # noqa: B009
         for handle in [*ready, *scheduled]:
-            if handle._context is not None and handle._context.get(_PROCESS) is process:  # noqa: SLF001
+            if handle._context is not None and handle._context.get(_PROCESS) is process:
                 handle.cancel()
         self._dead += [task for task in process.tasks if not task.done()]
 
@@ -160,7 +162,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
 
 def _close(task: asyncio.Task[Any]) -> None:
-    task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
+    task._log_destroy_pending = False  # type: ignore[attr-defined]
     work = task.get_coro()
     for _ in range(_CLOSINGS_MAX):
         # one that awaits in its `finally` refuses to close, and is asked again

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from random import Random
 
 import msgspec
@@ -125,7 +125,7 @@ class Life:
         """Return the ids of a stored symbol that it knows to be missing, as inclusive ranges."""
         if self.parts is None:
             return []
-        state = self.parts.intake._trades[wire_symbol(symbol)]  # noqa: SLF001  # what it knows, it tells nobody
+        state = self.parts.intake._trades[wire_symbol(symbol)]  # what it knows, it tells nobody
         return list(state.sequencer.gaps)
 
     def on_delivered(self, payload: bytes) -> None:
@@ -133,11 +133,9 @@ class Life:
         if self.parts is None or self.parts.stats.frames_received == self._frames:
             return  # not taken: it drains
         self._frames = self.parts.stats.frames_received
-        trade = _trade_in(payload)
-        if trade is None:
-            return
-        one = self.exchange.trade(str(trade.get("s")), int(trade.get("a", -1)))
-        if one is not None and (trade.get("p"), trade.get("q")) == (text8(one.price), text8(one.quantity)):
+        symbol, number, price, quantity = _trade_in(payload)
+        one = self.exchange.trade(symbol, number)
+        if one is not None and (price, quantity) == (text8(one.price), text8(one.quantity)):
             self.heard.setdefault(one.symbol, set()).add(one.agg_id)
 
     def _emit(self, event: object) -> None:
@@ -146,12 +144,15 @@ class Life:
             self.absent.append(event)
 
 
-def _trade_in(payload: bytes) -> Mapping[str, object] | None:
+def _trade_in(payload: bytes) -> tuple[str, int, str, str]:
+    """Return symbol, id, price and quantity of an undamaged trade's frame; an id of -1 for everything else."""
     try:
         data = json.loads(payload)["data"]
+        if data["e"] == "aggTrade":
+            return data["s"], data["a"], data["p"], data["q"]
     except (ValueError, KeyError, TypeError, RecursionError):
-        return None
-    return data if isinstance(data, dict) and data.get("e") == "aggTrade" else None
+        pass
+    return "", -1, "", ""
 
 
 async def drained(life: Life, database: Database) -> None:

@@ -120,9 +120,7 @@ class World:
         self.lives += 1
         process = Process(f"recorder{self.lives}", self.loop)
         self.trace("world", f"{process.name} is started")
-        self.life = Life(
-            process, self.exchange, self.network, self.http, self.database, self.clock, self.disk
-        )
+        self.life = Life(process, self.exchange, self.network, self.http, self.database, self.clock, self.disk)
         self._task = process.start(self.life.run())
 
     def _ended(self, task: asyncio.Task[None]) -> None:
