@@ -34,7 +34,13 @@ async def community_url() -> str:
     url = server_url("community")
     connection = await asyncpg.connect(url, statement_cache_size=0)
     try:
-        for table in ("trades", "candles", "crypto_quant_schema"):  # a hypertable is dropped alone or not at all
+        for table in (
+            "trades",
+            "candles",
+            "coverage",
+            "absences",
+            "crypto_quant_schema",
+        ):  # a hypertable is dropped alone or not at all
             await connection.execute(f"DROP TABLE IF EXISTS {table} CASCADE")
     finally:
         await connection.close()

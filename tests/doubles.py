@@ -1,9 +1,10 @@
 """Stand-ins for the outer world that keep its promises: they pass the same contract suites."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Context, Decimal, InvalidOperation
 
+from crypto_quant.continuity import RangeSet
 from crypto_quant.errors import StoreRejected, StoreUnavailable
 from crypto_quant.seams import COLUMNS, Batch, PoolUse, Receipt, Table
 
@@ -26,13 +27,15 @@ _NULLABLE = {
 
 
 class MemorySink:
-    """A ``seams.Sink`` in memory that refuses what the database would refuse. ``rows`` holds what is stored.
+    """A ``seams.Sink`` in memory that refuses what the database would refuse.
 
+    ``rows`` holds what is stored, ``coverage`` the ids proven by (venue, symbol).
     ``failures`` are raised by the next writes, one each, before anything is stored.
     """
 
     def __init__(self) -> None:
         self.rows: dict[Table, dict[tuple[object, ...], dict[str, object]]] = {table: {} for table in Table}
+        self.coverage: dict[tuple[str, str], RangeSet] = {}
         self.failures: list[Exception] = []
         self.writes = 0
         self.closed = False
@@ -44,13 +47,32 @@ class MemorySink:
         if self.failures:
             raise self.failures.pop(0)
         parsed = [_parse(batch.table, row) for row in batch.rows]
-        written = 0
-        for values in parsed:
+        table = self.rows[batch.table]
+        written, duplicates, conflicting = 0, 0, []
+        for place, values in enumerate(parsed):
             key = tuple(values[column] for column in KEYS[batch.table])
-            if key not in self.rows[batch.table]:
-                self.rows[batch.table][key] = values
+            held = table.get(key)
+            if batch.table is Table.TRADES and self._conflicts(values, held):
+                conflicting.append(place)
+            elif held is None:
+                table[key] = values
                 written += 1
-        return Receipt(written=written, duplicates=len(parsed) - written)
+            else:
+                duplicates += 1
+        for each in batch.covered:
+            self.coverage.setdefault((each.venue, each.symbol), RangeSet()).add(each.first, each.last)
+        return Receipt(written=written, duplicates=duplicates, conflicting=tuple(conflicting))
+
+    def _conflicts(self, values: dict[str, object], held: dict[str, object] | None) -> bool:
+        if held is not None:
+            return any(values[column] != held[column] for column in values if column != "received_at")
+        # the id is proven to be stored, and is: a day around it, under another time
+        trade_id, time = values["trade_id"], values["time"]
+        if trade_id not in self.coverage.get((str(values["venue"]), str(values["symbol"])), RangeSet()):
+            return False
+        same = [row["time"] for row in self.rows[Table.TRADES].values()
+                if all(row[column] == values[column] for column in ("venue", "symbol", "trade_id"))]  # fmt: skip
+        return any(abs(other - time) <= timedelta(days=1) for other in same)
 
     def pool_use(self) -> PoolUse:
         return PoolUse(limit=1, open=0 if self.closed else 1, busy=0)

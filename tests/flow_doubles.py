@@ -8,7 +8,7 @@ from typing import Any
 from crypto_quant import events
 from crypto_quant.binance import wire
 from crypto_quant.errors import LinkLost, StoreRejected
-from crypto_quant.seams import Batch, HttpAnswer, Link, LinkHandler, PoolUse, Receipt, Table
+from crypto_quant.seams import Batch, Covered, HttpAnswer, Link, LinkHandler, PoolUse, Receipt, Table
 
 NOW_NS = 1_790_856_000_000_000_000
 
@@ -54,15 +54,21 @@ class MemoryQuarantine:
 class MemorySink:
     """A ``Sink`` in memory: whole batches or nothing, keyed by the row's first four columns.
 
-    ``failures`` are raised by the next writes, one each; rows for which ``refuses`` is true reject their batch;
-    while ``gate`` is clear a write waits before it commits.
+    ``failures`` are raised by the next writes, one each; rows for which ``refuses`` is true reject their batch, those
+    for which ``conflicts`` is true are told to be stored with another content; while ``gate`` is clear a write waits
+    before it commits. ``covered`` holds the ids that committed batches proved, in their order.
     """
 
     def __init__(
-        self, failures: Iterable[BaseException] = (), refuses: Callable[[bytes], bool] = lambda _: False
+        self,
+        failures: Iterable[BaseException] = (),
+        refuses: Callable[[bytes], bool] = lambda _: False,
+        conflicts: Callable[[bytes], bool] = lambda _: False,
     ) -> None:
         self.failures: deque[BaseException] = deque(failures)
         self.refuses = refuses
+        self.conflicts = conflicts
+        self.covered: list[Covered] = []
         self.gate = asyncio.Event()
         self.gate.set()
         self.rows: dict[Table, list[bytes]] = {table: [] for table in Table}
@@ -82,14 +88,18 @@ class MemorySink:
             if any(self.refuses(row) for row in batch.rows):
                 raise StoreRejected("a row is refused", subject=batch.table.value)
             written = 0
-            for row in batch.rows:
+            conflicting = tuple(place for place, row in enumerate(batch.rows) if self.conflicts(row))
+            for place, row in enumerate(batch.rows):
+                if place in conflicting:
+                    continue
                 key = (batch.table, tuple(row.split(b"\t")[:4]))
                 if key not in self.keys:
                     self.keys.add(key)
                     self.rows[batch.table].append(row)
                     written += 1
-            self.batches.append(Batch(batch.table, list(batch.rows)))
-            return Receipt(written, len(batch.rows) - written)
+            self.batches.append(Batch(batch.table, list(batch.rows), batch.covered))
+            self.covered += batch.covered
+            return Receipt(written, len(batch.rows) - written - len(conflicting), conflicting)
         finally:
             self.writing -= 1
 

@@ -94,7 +94,9 @@ async def test_as_many_links_as_the_limits_ask_for(postgres_url: str, tmp_path: 
 
 async def test_connection_failure_and_recovery(timescale_url: str, exchange: SimulatedExchange, tmp_path: Path) -> None:
     """A dropped link comes back by itself; what was missed meanwhile is known, to the id."""
-    async with recording(timescale_url, exchange.ws_url, exchange.rest_url, tmp_path, symbols=SYMBOLS) as run:
+    async with recording(
+        timescale_url, exchange.ws_url, exchange.rest_url, tmp_path, symbols=SYMBOLS, backfill=False
+    ) as run:
         await run.until(lambda: run.stats.trades_written > 100)
         assert exchange.faults.drop_links() == 1
         await run.until(lambda: len(run.told.of(events.LinkOpened)) == 2)
@@ -165,7 +167,7 @@ async def test_duplicates_and_reordering_leave_no_trace(
 
 
 async def test_skipped_trades_are_known(postgres_url: str, exchange: SimulatedExchange, tmp_path: Path) -> None:
-    async with recording(postgres_url, exchange.ws_url, exchange.rest_url, tmp_path) as run:
+    async with recording(postgres_url, exchange.ws_url, exchange.rest_url, tmp_path, backfill=False) as run:
         await run.until(lambda: run.stats.trades_written > 50)
         exchange.faults.skip(3, stream="btcusdt@aggTrade")
         await run.until(lambda: run.stats.missing_trades == 3)

@@ -3,27 +3,39 @@
 import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import date
 from pathlib import Path
 
 import msgspec
 
 from crypto_quant import events
-from crypto_quant.binance.streams import link_url, parse_stream, rest_base
+from crypto_quant.binance.archive import ARCHIVE_URL
+from crypto_quant.binance.streams import archive_base, link_url, parse_stream, rest_base
 from crypto_quant.binance.venues import venue_spec
 from crypto_quant.config import Settings
 from crypto_quant.errors import ConfigError
+from crypto_quant.flow.archives import ArchiveShelf
 from crypto_quant.flow.assembly import assemble, known_symbols
-from crypto_quant.flow.intake import Intake
+from crypto_quant.flow.delivery import Delivery
+from crypto_quant.flow.history_run import HistoryRun, Report
+from crypto_quant.flow.intake import Intake, Known
+from crypto_quant.flow.loading import TradeLoader, Wanted, day_of
+from crypto_quant.flow.loading_candles import CandleLoader
 from crypto_quant.flow.pipeline import Pipeline
 from crypto_quant.flow.rest import ExchangeRest
 from crypto_quant.net.http import AiohttpClient
 from crypto_quant.net.websocket import PicowsConnector
 from crypto_quant.ops.clock import SystemClock
 from crypto_quant.seams import Batch, Emit
+from crypto_quant.store import coverage
+from crypto_quant.store.ledger import StoreLedger
 from crypto_quant.store.leftover import write_leftover
 from crypto_quant.store.paths import data_directory
 from crypto_quant.store.setaside import FileQuarantine
-from crypto_quant.store.timescale import open_sink
+from crypto_quant.store.timescale import TimescaleSink, open_sink
+
+# how long a load waits for a database that is away before it ends; running it again goes on
+_STORE_PATIENCE_S = 60.0
 
 
 class Recorder(msgspec.Struct, frozen=True):
@@ -81,6 +93,9 @@ async def open_recorder(settings: Settings, emit: Emit, rng: random.Random | Non
             rest=rest,
             connector=PicowsConnector(),
             sink=sink,
+            known=await _known_ids(sink, settings.venue.value, symbols),
+            ledger=StoreLedger(sink),
+            shelf=_shelf(settings, http, emit, rng),
             clock=SystemClock(),
             rng=rng,
             emit=emit,
@@ -92,7 +107,82 @@ async def open_recorder(settings: Settings, emit: Emit, rng: random.Random | Non
                 venue=settings.venue.value, symbols=len(symbols), streams=parts.streams, links=parts.links
             )
         )
+        parts.intake.report_known_gaps()
         yield Recorder(parts.pipeline, parts.intake, settings.database_url, directory / "set-aside")
     finally:
         await sink.close()
         await http.close()
+
+
+class History(msgspec.Struct, frozen=True):
+    """A load of the past ready to run, with the days of the exchange's own time."""
+
+    run: HistoryRun
+    wanted: list[Wanted]
+
+
+@asynccontextmanager
+async def open_history(
+    settings: Settings, first: date, last: date, *, jobs: int, emit: Emit, report: Report
+) -> AsyncIterator[History]:
+    """Check symbols, streams and days against the exchange, open the database, and yield what loads them.
+
+    ``first`` and ``last`` are inclusive days, UTC. Raises ConfigError for symbols, streams and days that cannot be,
+    and the store's errors when the database cannot be used.
+    """
+    if settings.database_url is None:
+        raise ConfigError("no database", hint="Give --database-url or set CRYPTO_QUANT_DATABASE_URL")
+    if last < first:
+        raise ConfigError("the days end before they begin", subject=f"--from {first} --to {last}")
+    spec = venue_spec(settings.venue)
+    streams = [parse_stream(text, spec) for text in dict.fromkeys(settings.streams)]
+    rng = random.Random()  # noqa: S311  # jitter, not secrets
+    http = AiohttpClient()
+    try:
+        rest = ExchangeRest(spec, rest_base(settings.rest_url or spec.rest_url), http, emit, rng)
+        shelf = _shelf(settings, http, emit, rng)
+        symbols, now_ns = await known_symbols(settings, rest, emit)
+        now_ns = now_ns or SystemClock().now_ns()
+        if last > day_of(now_ns):
+            raise ConfigError(
+                "these days are not over yet: the last one that can be had is today",
+                subject=f"--to {last}",
+                hint=f"It is {day_of(now_ns)} at the exchange (UTC)",
+            )
+        sink = await open_sink(settings.database_url, pool_size=jobs + 1, emit=emit)
+    except BaseException:
+        await http.close()
+        raise
+    try:
+        quarantine = FileQuarantine(data_dir(settings) / "set-aside", emit=emit)
+        ledger = StoreLedger(sink)
+        delivery = Delivery(
+            sink, settings.venue, quarantine=quarantine, emit=emit, rng=rng, patience_s=_STORE_PATIENCE_S
+        )
+        trades = TradeLoader(
+            rest, shelf, delivery, ledger, venue=settings.venue, now_ns=now_ns, quarantine=quarantine, emit=emit
+        )
+        candles = CandleLoader(rest, shelf, delivery, ledger, venue=settings.venue, now_ns=now_ns, emit=emit)
+        wanted = [Wanted(symbol, stream, first, last) for symbol in symbols for stream in streams]
+        yield History(HistoryRun(trades, candles, jobs=jobs, report=report), wanted)
+    finally:
+        await sink.close()
+        await http.close()
+
+
+def _shelf(settings: Settings, http: AiohttpClient, emit: Emit, rng: random.Random) -> ArchiveShelf:
+    base = archive_base(settings.archive_url or ARCHIVE_URL)
+    return ArchiveShelf(base, http, data_dir(settings) / "archive", emit, rng)
+
+
+async def _known_ids(sink: TimescaleSink, venue: str, symbols: Sequence[str]) -> dict[str, Known]:
+    """Return what the store has of each symbol, so that recording goes on where it stopped."""
+    if not symbols:
+        return {}
+    async with sink.reading() as connection:
+        covered = await coverage.load(connection, venue, symbols)
+        absent = await coverage.load_absences(connection, venue, symbols)
+    return {
+        symbol: Known([(each.first, each.last) for each in ranges], absent.get(symbol, ()))
+        for symbol, ranges in covered.items()
+    }

@@ -27,7 +27,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     database_url: str | None = None
     ws_url: str | None = None
     rest_url: str | None = None
+    archive_url: str | None = None
     check_symbols: bool = True
+    backfill: bool = True
+    backfill_reach: Annotated[int, msgspec.Meta(ge=0)] = 1_000_000
     batch_size: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1000
     batch_age: Annotated[float, msgspec.Meta(ge=0, le=60)] = 0.05
     duration: _Positive | None = None
@@ -53,13 +56,18 @@ def load(
     values.update(_from_file(file, cwd))
     values.update(_from_environment(environ))
     values.update(_checked({key: value for key, value in flags.items() if value is not None}, "command line", True))
-    if values.get("ws_url") and not values.get("rest_url"):
-        # a stream from elsewhere has its REST at the same place, as the simulated exchange has
+    if values.get("ws_url"):
+        # a stream from elsewhere has its REST and its archive at the same place, as the simulated exchange has
         scheme, separator, rest = values["ws_url"].partition("://")
         if not separator:
             hint = "Expected ws://HOST[:PORT] or wss://HOST[:PORT]"
             raise ConfigError("not a WebSocket URL", subject=repr(values["ws_url"]), hint=hint)
-        values["rest_url"] = f"{'https' if scheme.lower() == 'wss' else 'http'}://{rest}"
+        there = f"{'https' if scheme.lower() == 'wss' else 'http'}://{rest}"
+        values["rest_url"] = values.get("rest_url") or there
+        values["archive_url"] = values.get("archive_url") or there
+    elif values.get("rest_url"):
+        # another exchange's trades must not be mixed with the real one's files
+        values["archive_url"] = values.get("archive_url") or values["rest_url"]
     return Settings(**values)
 
 

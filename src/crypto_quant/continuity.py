@@ -5,7 +5,8 @@ account errs on one side only: something had may be taken for missing, which cos
 store's unique key; something never seen is never taken for a duplicate, which would lose it.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from enum import IntEnum
 from typing import NamedTuple
@@ -31,6 +32,87 @@ class Gap(NamedTuple):
     def size(self) -> int:
         """How many ids are missing."""
         return self.last - self.first + 1
+
+
+class RangeSet:
+    """A set of ids, held as sorted, disjoint, inclusive ranges that do not touch each other.
+
+    Every range given or returned is ``(first, last)``, both inclusive, ``first <= last``.
+    """
+
+    __slots__ = ("_firsts", "_lasts")
+
+    def __init__(self, ranges: Iterable[tuple[int, int]] = ()) -> None:
+        self._firsts: list[int] = []
+        self._lasts: list[int] = []
+        for first, last in ranges:
+            self.add(first, last)
+
+    def add(self, first: int, last: int) -> None:
+        """Put every id of the range into the set. Raises ValueError when it is none."""
+        low, high = self._touching(first, last, apart=1)
+        if low < high:
+            first, last = min(first, self._firsts[low]), max(last, self._lasts[high - 1])
+        self._firsts[low:high], self._lasts[low:high] = [first], [last]
+
+    def discard(self, first: int, last: int) -> None:
+        """Take every id of the range out of the set, whether it was in it or not."""
+        low, high = self._touching(first, last, apart=0)
+        if low < high:
+            left, right = self._firsts[low], self._lasts[high - 1]
+            kept = [(left, first - 1)] * (left < first) + [(last + 1, right)] * (last < right)
+            self._firsts[low:high], self._lasts[low:high] = [a for a, _ in kept], [b for _, b in kept]
+
+    def __contains__(self, number: int) -> bool:
+        at = bisect_right(self._firsts, number)
+        return at > 0 and number <= self._lasts[at - 1]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RangeSet) and self.ranges() == other.ranges()
+
+    __hash__ = None  # type: ignore[assignment]  # it changes
+
+    def __repr__(self) -> str:
+        return f"RangeSet({self.ranges()})"
+
+    def __len__(self) -> int:
+        """How many ranges there are; how many ids is ``size``."""
+        return len(self._firsts)
+
+    @property
+    def size(self) -> int:
+        """How many ids the set holds."""
+        return sum(self._lasts) - sum(self._firsts) + len(self._firsts)
+
+    def ranges(self) -> list[tuple[int, int]]:
+        """Return the ranges, lowest first."""
+        return list(zip(self._firsts, self._lasts, strict=True))
+
+    def within(self, first: int, last: int) -> list[tuple[int, int]]:
+        """Return the parts of the range that are in the set, lowest first."""
+        low, high = self._touching(first, last, apart=0)
+        return [(max(first, self._firsts[at]), min(last, self._lasts[at])) for at in range(low, high)]
+
+    def missing(self, first: int, last: int) -> list[Gap]:
+        """Return the parts of the range that are not in the set, lowest first."""
+        found, following = [], first
+        for start, end in self.within(first, last):
+            if following < start:
+                found.append(Gap(following, start - 1))
+            following = end + 1
+        if following <= last:
+            found.append(Gap(following, last))
+        return found
+
+    def gaps(self) -> list[Gap]:
+        """Return what is missing between the lowest and the highest id of the set."""
+        return self.missing(self._firsts[0], self._lasts[-1]) if self._firsts else []
+
+    def _touching(self, first: int, last: int, *, apart: int) -> tuple[int, int]:
+        """Return which ranges overlap the given one, or lie directly beside it (``apart`` 1), as a slice."""
+        if first > last:
+            raise ValueError(f"{first} to {last} is no range of ids")
+        return bisect_left(self._lasts, first - apart), bisect_right(self._firsts, last + apart)
 
 
 class _Ranges:
@@ -67,6 +149,32 @@ class _Ranges:
         self.total -= 1
         self._bound()
         return True
+
+    def within(self, first: int, last: int) -> list[Gap]:
+        """Return the parts of the ranges that lie between two numbers, both inclusive."""
+        items = self.items
+        at = max(0, bisect_right(items, first, key=_first) - 1)
+        found = []
+        while at < len(items) and items[at].first <= last:
+            if items[at].last >= first:
+                found.append(Gap(max(first, items[at].first), min(last, items[at].last)))
+            at += 1
+        return found
+
+    def discard(self, first: int, last: int) -> None:
+        """Take every number from ``first`` to ``last`` (inclusive) out, whether it was in a range or not."""
+        items = self.items
+        held = self.within(first, last)
+        if not held:
+            return
+        low = bisect_right(items, held[0].first, key=_first) - 1
+        high = bisect_right(items, held[-1].last, key=_first)
+        begin, end = items[low].first, items[high - 1].last
+        left = [Gap(begin, first - 1)] if begin < first else []
+        right = [Gap(last + 1, end)] if last < end else []
+        items[low:high] = left + right
+        self.total -= sum(gap.size for gap in held)
+        self._bound()
 
     def _bound(self) -> None:
         if len(self.items) > self._limit:
@@ -109,23 +217,47 @@ class Sequencer:
     row show that the exchange counts anew, as it does when a symbol is listed again; then the account begins anew.
     """
 
-    __slots__ = ("_floor", "_missing", "_stray_first", "_stray_last", "gaps", "last", "newest_gap")
+    __slots__ = ("_floor", "_missing", "_settled", "_stray_first", "_stray_last", "gaps", "last", "newest_gap")
 
     def __init__(self, gaps_max: int = RANGES_MAX) -> None:
         self.last = -1
         self.newest_gap: Gap | None = None
         self._missing = _Ranges(gaps_max)
         self.gaps: list[Gap] = self._missing.items
+        # not missing, though not seen in this run: stored by an earlier one, or proven not to exist
+        self._settled = _Ranges(gaps_max)
         # the lowest id seen; 0 holds also when a caller's fast path has begun with id 0
         self._floor = 0
         self._stray_first = self._stray_last = _NO_STRAY
+
+    def resume(self, covered: Iterable[tuple[int, int]], absent: Iterable[tuple[int, int]] = ()) -> None:
+        """Begin where earlier runs ended: ``covered`` ids are stored, ``absent`` ones are known not to exist.
+
+        Inclusive ranges. To be called before the first id. The lowest covered id counts as the lowest seen, the
+        highest as the highest; what lies between and is neither covered nor absent is in ``gaps``. Should a covered
+        or an absent id come all the same, it is LATE the first time and a DUPLICATE only then: coverage proves that
+        a trade of that id is stored, but not that it was this one, which the store compares. So an exchange that
+        counts anew, or a symbol that is listed again, loses nothing to what an earlier run has stored.
+        """
+        stored = RangeSet(covered)
+        if not len(stored):
+            return
+        self._floor, self.last = stored.ranges()[0][0], stored.ranges()[-1][1]
+        outside = RangeSet(absent)
+        for first, last in outside.within(self._floor, self.last):
+            stored.add(first, last)
+        for gap in stored.gaps():
+            self._missing.add(*gap)
+        for first, last in stored.ranges():
+            self._settled.add(first, last)
 
     def observe(self, trade_id: int) -> Verdict:
         """Account for one id; anything but DUPLICATE is to be stored."""
         if trade_id > self.last:
             return self._advance(trade_id)
         if trade_id >= self._floor:
-            return Verdict.LATE if self._missing.remove(trade_id) else Verdict.DUPLICATE
+            unseen = self._missing.remove(trade_id) or self._settled.remove(trade_id)
+            return Verdict.LATE if unseen else Verdict.DUPLICATE
         if self._floor - trade_id > RESET_DISTANCE:
             self._stray(trade_id)
             return Verdict.LATE
@@ -138,6 +270,14 @@ class Sequencer:
     def missing(self) -> int:
         """How many ids ``gaps`` hold."""
         return self._missing.total
+
+    def missing_within(self, first: int, last: int) -> list[Gap]:
+        """Return what of the ids ``first`` to ``last`` (inclusive) is missing, in rising order."""
+        return self._missing.within(first, last)
+
+    def found(self, first: int, last: int) -> None:
+        """Account for ids (inclusive) that came another way than through ``observe``: a backfill has stored them."""
+        self._missing.discard(first, last)
 
     def _advance(self, trade_id: int) -> Verdict:
         expected = self.last + 1
@@ -161,6 +301,7 @@ class Sequencer:
             self._floor, self.last = self._stray_first, trade_id
             self._stray_first = self._stray_last = _NO_STRAY
             self._missing.clear()
+            self._settled.clear()
 
 
 class CandleClock:

@@ -79,6 +79,10 @@ class UndecodableFrame(SetAsideError):
     """A frame that is not what the exchange documents."""
 
 
+class ArchiveDamaged(SetAsideError):
+    """A file of the archive cannot be used, however often it is fetched."""
+
+
 class StoreRejected(SetAsideError):
     """The database refuses at least one row of a batch; nothing of that batch was stored."""
 

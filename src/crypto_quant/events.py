@@ -146,6 +146,72 @@ class GapFound(Event, frozen=True, kw_only=True):
     last: int
 
 
+class GapFilled(Event, frozen=True, kw_only=True):
+    """Ids ``first`` to ``last`` (inclusive) that were missing are stored now; ``source`` is ``rest`` or ``archive``."""
+
+    message: ClassVar[str] = "Gap filled"
+    venue: str
+    symbol: str
+    first: int
+    last: int
+    trades: int
+    source: str
+
+
+class GapLeftOpen(Event, frozen=True, kw_only=True):
+    """Ids ``first`` to ``last`` (inclusive) stay missing for now; ``cause`` says why, ``hint`` what closes them."""
+
+    message: ClassVar[str] = "Gap left open"
+    level: ClassVar[str] = "warning"
+    venue: str
+    symbol: str
+    first: int
+    last: int
+    cause: str
+    hint: str
+
+
+class TradesAbsent(Event, frozen=True, kw_only=True):
+    """No source has the ids ``first`` to ``last`` (inclusive): a hole of the exchange itself, recorded as such."""
+
+    message: ClassVar[str] = "Trades absent at the exchange"
+    level: ClassVar[str] = "warning"
+    venue: str
+    symbol: str
+    first: int
+    last: int
+    proof: str
+
+
+class ArchiveLoaded(Event, frozen=True, kw_only=True):
+    """A file of the archive is stored: ``rows`` it held, ``written`` of them were new."""
+
+    message: ClassVar[str] = "Archive file stored"
+    file: str
+    rows: int
+    written: int
+
+
+class ArchiveFlaw(Event, frozen=True, kw_only=True):
+    """A file of the archive is not as it should be; ``flaw`` says what was found and what was done."""
+
+    message: ClassVar[str] = "Archive file flawed"
+    level: ClassVar[str] = "warning"
+    file: str
+    flaw: str
+
+
+class GapsKnown(Event, frozen=True, kw_only=True):
+    """Earlier runs have left gaps in a symbol's aggregate trades: so many, and so many ids in them."""
+
+    message: ClassVar[str] = "Gaps of earlier runs"
+    level: ClassVar[str] = "warning"
+    venue: str
+    symbol: str
+    gaps: int
+    missing: int
+
+
 # -- candles ----------------------------------------------------------------------------------------------
 
 
@@ -233,6 +299,18 @@ class RowSetAside(Event, frozen=True, kw_only=True):
     level: ClassVar[str] = "error"
     table: str
     reason: str
+    row: str
+
+
+class TradesConflicting(Event, frozen=True, kw_only=True):
+    """Trades came whose ids are stored with another content or time; the stored ones were kept, these set aside.
+
+    ``row`` is the first of them.
+    """
+
+    message: ClassVar[str] = "Conflicting trades set aside"
+    level: ClassVar[str] = "error"
+    rows: int
     row: str
 
 

@@ -6,6 +6,7 @@ running event loop, randomness from one ``random.Random`` that the composition r
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
@@ -92,6 +93,15 @@ class Http(Protocol):
         """Return the answer, also a refusal. Raises ExchangeUnavailable when there is none."""
         ...
 
+    async def download(self, url: str, into: Path) -> HttpAnswer:
+        """Stream a body to the end of the file ``into``, going on from what it holds; return the answer, bodiless.
+
+        Status 200 or 206: the file is complete as far as the server can tell. Any other answer leaves it untouched.
+        Cancelling, and ExchangeUnavailable (the answer was cut), keep what came, so that the next call goes on there.
+        Raises OSError when the disk refuses.
+        """
+        ...
+
 
 # -- storage ----------------------------------------------------------------------------------------------
 
@@ -123,6 +133,10 @@ class Source(StrEnum):
     STREAM = "stream"
     REST = "rest"
     ARCHIVE = "archive"
+    STORED = "stored"
+    """Found in the table by reading it: how its rows came there is not known."""
+    VOID = "void"
+    """Ids that the exchange has neutralised: told by it, and rightly without a row."""
 
 
 class Covered(msgspec.Struct, frozen=True):
@@ -148,10 +162,15 @@ class Batch(msgspec.Struct, frozen=True):
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """What became of a batch: ``written`` rows are new, ``duplicates`` were there already. Committed."""
+    """What became of a batch: ``written`` rows are new, ``duplicates`` were there already. Committed.
+
+    ``conflicting`` are the places in ``Batch.rows`` (from 0) of trades that are stored with another content or
+    another time: they were not stored, the first version was kept. Each row is counted in one of the three.
+    """
 
     written: int
     duplicates: int
+    conflicting: Sequence[int] = ()
 
 
 class PoolUse(msgspec.Struct, frozen=True):
@@ -179,6 +198,22 @@ class Sink(Protocol):
 
     async def close(self) -> None:
         """Close every connection; idempotent."""
+        ...
+
+
+class Ledger(Protocol):
+    """What is proven of a symbol's ids, and what is stored of its candles. Raises StoreUnavailable, StoreDenied."""
+
+    async def covered(self, venue: str, symbol: str, first: int, last: int) -> Sequence[tuple[int, int]]:
+        """Return the inclusive ranges proven within ``first`` to ``last``: stored, or known to be nowhere."""
+        ...
+
+    async def record_absence(self, venue: str, symbol: str, first: int, last: int, proof: str) -> None:
+        """Record that no source has these ids (inclusive); ``proof`` says in words who was asked."""
+        ...
+
+    async def candles_between(self, venue: str, symbol: str, timeframe: str, first_ns: int, end_ns: int) -> int:
+        """Return how many candles are stored that open from ``first_ns`` (inclusive) to ``end_ns`` (exclusive)."""
         ...
 
 

@@ -1,6 +1,7 @@
 """What every Sink promises; run against the one in memory and against each real database."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from decimal import Decimal
@@ -9,8 +10,10 @@ import pytest
 from databases import fresh_database
 from doubles import MemorySink
 
+from crypto_quant.continuity import RangeSet
 from crypto_quant.errors import StoreRejected, StoreUnavailable
-from crypto_quant.seams import COLUMNS, Batch, Receipt, Sink, Table
+from crypto_quant.seams import COLUMNS, Batch, Covered, Receipt, Sink, Source, Table
+from crypto_quant.store import coverage
 from crypto_quant.store.timescale import TimescaleSink, open_sink
 
 
@@ -41,6 +44,26 @@ def candle(time: str, *, symbol: str = "btcusdt", **changed: str) -> bytes:
 
 def trades(ids: Sequence[int], **changed: str) -> Batch:
     return Batch(Table.TRADES, [trade(i, **changed) for i in ids])
+
+
+def proving(ids: Sequence[int], *, symbol: str = "btcusdt", **changed: str) -> Batch:
+    """Return a batch of trades that says which ids it proves."""
+    ranges = RangeSet((i, i) for i in ids).ranges()
+    covered = [Covered("spot", symbol, first, last, Source.STREAM) for first, last in ranges]
+    return Batch(Table.TRADES, [trade(i, symbol=symbol, **changed) for i in ids], covered)
+
+
+async def proven(sink: Sink, symbol: str = "btcusdt") -> list[tuple[int, int]]:
+    """Return the ids that the sink's coverage claims for a symbol."""
+    if isinstance(sink, MemorySink):
+        return sink.coverage.get(("spot", symbol), RangeSet()).ranges()
+    assert isinstance(sink, TimescaleSink)
+    async with sink.reading() as connection:
+        ranges = (await coverage.load(connection, "spot", [symbol])).get(symbol, [])
+    pairs = [(each.first, each.last) for each in ranges]
+    assert len(RangeSet(pairs)) <= len(pairs)
+    assert RangeSet(pairs).size == sum(b - a + 1 for a, b in pairs), "ranges overlap"
+    return RangeSet(pairs).ranges()
 
 
 async def stored(sink: Sink, column: str, table: Table = Table.TRADES) -> list[object]:
@@ -91,8 +114,10 @@ async def test_an_empty_batch_is_nothing(sink: Sink) -> None:
 
 async def test_a_replay_leaves_the_rows_as_they_are(sink: Sink) -> None:
     await sink.write(trades(range(100)))
-    assert await sink.write(trades(range(100), price="1")) == Receipt(written=0, duplicates=100)
-    assert await sink.write(trades(range(100), price="1")) == Receipt(written=0, duplicates=100)
+    assert await sink.write(trades(range(100), received_at="2024-08-08 13:00Z")) == Receipt(0, 100)
+    conflicting = Receipt(written=0, duplicates=0, conflicting=tuple(range(100)))
+    assert await sink.write(trades(range(100), price="1")) == conflicting
+    assert await sink.write(trades(range(100), price="1")) == conflicting
     assert set(await stored(sink, "price")) == {Decimal("57034.01000000")}
     assert await stored(sink, "trade_id") == list(range(100))
 
@@ -234,3 +259,120 @@ async def test_closing_is_idempotent_and_final(sink: Sink) -> None:
     with pytest.raises(StoreUnavailable):
         await sink.write(trades([2]))
     assert sink.pool_use().open == 0
+
+
+# -- coverage -----------------------------------------------------------------------------------------------
+
+
+async def test_what_is_written_is_covered(sink: Sink) -> None:
+    await sink.write(proving(range(10, 20)))
+    await sink.write(proving(range(20, 30)))
+    assert await proven(sink) == [(10, 29)]
+    await sink.write(proving([35, 36, 40]))
+    await sink.write(proving([5, 6], symbol="ethusdt"))
+    assert await proven(sink) == [(10, 29), (35, 36), (40, 40)]
+    await sink.write(proving([37, 38, 39, 30, 31, 32, 33, 34]))
+    assert await proven(sink) == [(10, 40)]
+    assert await proven(sink, "ethusdt") == [(5, 6)]
+
+
+async def test_ids_without_a_row_are_covered(sink: Sink) -> None:
+    covered = [Covered("spot", "btcusdt", 7, 9, Source.VOID)]
+    assert await sink.write(Batch(Table.TRADES, [], covered)) == Receipt(written=0, duplicates=0)
+    assert await proven(sink) == [(7, 9)]
+    assert await stored(sink, "trade_id") == []
+
+
+@pytest.mark.parametrize("seen_before", [False, True])
+async def test_a_refused_batch_covers_nothing(sink: Sink, seen_before: bool) -> None:
+    if seen_before:
+        await sink.write(proving([0]))
+        await sink.write(proving([0]))
+    refused = proving([0, 1, 2, 3])
+    rows = [*refused.rows[:3], trade(3, price="no price")]
+    with pytest.raises(StoreRejected):
+        await sink.write(Batch(Table.TRADES, rows, refused.covered))
+    assert await proven(sink) == ([(0, 0)] if seen_before else [])
+    await sink.write(proving([0, 1, 2]))
+    assert await proven(sink) == [(0, 2)]
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_coverage_is_the_rows_after_any_writes(sink: Sink, seed: int) -> None:
+    dice = random.Random(seed)  # noqa: S311
+    seen: set[int] = set()
+    for _ in range(25):
+        first = dice.randrange(200)
+        ids = [i for i in range(first, first + dice.randrange(1, 40)) if dice.random() < 0.9] or [first]
+        if dice.random() < 0.3:
+            dice.shuffle(ids)
+        receipt = await sink.write(proving(ids))
+        assert receipt == Receipt(written=len(set(ids) - seen), duplicates=len(set(ids) & seen))
+        seen.update(ids)
+        assert await proven(sink) == RangeSet((i, i) for i in seen).ranges()
+    assert await stored(sink, "trade_id") == sorted(seen)
+
+
+async def test_two_sinks_race_on_the_same_symbols(stores: Stores) -> None:
+    first, second = await stores.open(), await stores.open()
+    names = [f"s{number}usdt" for number in range(20)]
+
+    async def write(sink: Sink, order: list[int], symbols: list[str]) -> None:
+        for at in range(0, len(order), 20):
+            parts = [proving(order[at : at + 20], symbol=symbol) for symbol in symbols]
+            await sink.write(Batch(
+                Table.TRADES, [row for part in parts for row in part.rows], [c for part in parts for c in part.covered]
+            ))  # fmt: skip
+
+    ids = list(range(200))
+    await asyncio.gather(
+        write(first, ids, names), write(second, ids[::-1], names[::-1]), write(first, ids[100:], names[5:15])
+    )
+    for name in names:
+        assert await proven(first, name) == [(0, 199)]
+    assert len(await stored(first, "trade_id")) == 200 * len(names)
+
+
+@pytest.mark.parametrize("replay", [False, True])
+async def test_a_cancelled_write_covers_what_it_stored(sink: Sink, replay: bool) -> None:
+    if replay:
+        await sink.write(proving([0]))
+        await sink.write(proving([0]))
+    ids = list(range(5000))
+    for delay_s in (0.0, 0.001, 0.003, 0.006, 0.012, 0.02, 0.03):
+        task = asyncio.create_task(sink.write(proving(ids)))
+        await asyncio.sleep(delay_s)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        seen = await stored(sink, "trade_id")
+        assert await proven(sink) == RangeSet((int(str(i)), int(str(i))) for i in seen).ranges()
+    await sink.write(proving(ids))
+    assert await proven(sink) == [(0, 4999)]
+
+
+async def test_another_content_is_told_and_the_first_one_kept(sink: Sink) -> None:
+    await sink.write(proving(range(5)))
+    changed = [trade(3), trade(4, quantity="2"), trade(5), trade(2, is_buyer_maker="f"), trade(1, last_trade_id="99")]
+    batch = Batch(Table.TRADES, changed, proving(range(1, 6)).covered)
+    assert await sink.write(batch) == Receipt(written=1, duplicates=1, conflicting=(1, 3, 4))
+    assert await stored(sink, "quantity") == [Decimal("0.0001")] * 6
+    assert await proven(sink) == [(0, 5)]
+
+
+async def test_the_same_trade_under_another_time_is_not_stored_twice(sink: Sink) -> None:
+    """The unique key holds the time; that the id is stored is known by its coverage."""
+    await sink.write(proving([1, 2, 3], time="2024-08-08 12:00:01.123456+00"))
+    again = [trade(i, time="2024-08-08 12:00:01.123+00") for i in (2, 3, 4)]
+    batch = Batch(Table.TRADES, again, proving([2, 3, 4]).covered)
+    assert await sink.write(batch) == Receipt(written=1, duplicates=0, conflicting=(0, 1))
+    assert await stored(sink, "trade_id") == [1, 2, 3, 4]
+    # once more on the staged way, and over midnight
+    assert await sink.write(batch) == Receipt(written=0, duplicates=1, conflicting=(0, 1))
+    over = Batch(Table.TRADES, [trade(1, time="2024-08-09 00:30:00+00")], proving([1]).covered)
+    assert await sink.write(over) == Receipt(written=0, duplicates=0, conflicting=(0,))
+
+
+async def test_an_id_that_the_exchange_uses_again_years_later_is_stored(sink: Sink) -> None:
+    await sink.write(proving([1, 2, 3]))
+    assert await sink.write(proving([1, 2, 3], day="2026-08-08")) == Receipt(written=3, duplicates=0)
+    assert await stored(sink, "trade_id") == [1, 1, 2, 2, 3, 3]

@@ -216,13 +216,13 @@ async def test_after_a_replay_new_rows_are_copied_straight_again(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ways: list[str] = []
-    staged = TimescaleSink._store_staged
+    staged = timescale.store_staged
 
-    async def noting(self: TimescaleSink, *args: object) -> Receipt:
+    async def noting(*args: object) -> Receipt:
         ways.append("staged")
-        return await staged(self, *args)  # type: ignore[arg-type]
+        return await staged(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(TimescaleSink, "_store_staged", noting)
+    monkeypatch.setattr(timescale, "store_staged", noting)
     async with opened(database_url) as sink:
         await sink.write(trades(1, 10))
         assert ways == []

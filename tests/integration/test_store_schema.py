@@ -10,13 +10,14 @@ from databases import fresh_database
 
 from crypto_quant import events
 from crypto_quant.errors import SchemaMismatch, StoreDenied
-from crypto_quant.seams import COLUMNS, Batch, Receipt, Table
+from crypto_quant.seams import COLUMNS, Batch, Covered, Receipt, Source, Table
+from crypto_quant.store import coverage, partitions, tier
 from crypto_quant.store import migrate as migrating
-from crypto_quant.store import partitions, tier
 from crypto_quant.store.migrate import EXPECTED, check, migrate, migrations
 from crypto_quant.store.tier import Tier
 from crypto_quant.store.timescale import connect, open_sink
 
+NOW = len(migrations())
 ROW = b"2024-08-08 12:00:00+00\tspot\tbtcusdt\t%d\t1\t1\t1\t1\tt\t\\N\n"
 
 
@@ -95,7 +96,9 @@ async def test_native_partitions_on_postgresql(postgres_url: str) -> None:
 async def test_many_recorders_start_at_once(database_url: str) -> None:
     connections = await asyncio.gather(*(connect(database_url) for _ in range(6)))
     states = await asyncio.gather(*(migrate(connection) for connection in connections))
-    assert sorted(len(state.applied) for state in states) == [0] * 5 + [len(migrations())]
+    assert sorted(name for state in states for name in state.applied) == [
+        f"{m.version:04}_{m.name}" for m in migrations()
+    ]
     assert len({state.tier for state in states}) == 1
     await asyncio.gather(*(connection.close() for connection in connections))
 
@@ -240,15 +243,57 @@ async def test_an_older_schema_is_brought_up_with_its_rows(
     await sink.close()
     each = [f"CREATE TABLE {family} (a int);  -- on {family}" for family in ("timescaledb", "postgresql")]
     sql = "\n".join(["ALTER TABLE trades ADD COLUMN more text;", *each])
-    longer = (*migrations()[:1], migrating.Migration(version=2, name="more", sql=sql))
+    longer = (*migrations(), migrating.Migration(version=NOW + 1, name="more", sql=sql))
     monkeypatch.setattr(migrating, "migrations", lambda: longer)
-    with pytest.raises(SchemaMismatch, match=r"version 1, this program needs version 2.*db migrate"):
+    with pytest.raises(SchemaMismatch, match=rf"version {NOW}, this program needs version {NOW + 1}.*db migrate"):
         await check(connection)
     state = await migrate(connection)
-    assert state.applied == ["0002_more"]
+    assert state.applied == [f"{NOW + 1:04}_more"]
     assert [name for name in await tables(connection) if name in ("postgresql", "timescaledb")] == [state.tier.family]
     assert await connection.fetchval("SELECT count(*) FROM trades WHERE more IS NULL") == 1
     assert (await migrate(connection)).applied == []
+
+
+async def test_a_database_of_the_first_version_is_brought_up(
+    connection: asyncpg.Connection, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rows are proven by nothing until somebody looks at them; recording goes on meanwhile."""
+    first = migrations()[:1]
+    with monkeypatch.context() as patch:
+        patch.setattr(migrating, "migrations", lambda: first)
+        patch.setattr(migrating, "EXPECTED", {table: EXPECTED[table] for table in Table})
+        assert (await migrate(connection)).version == 1
+    sink = await open_sink(database_url)
+    await sink.write(Batch(Table.TRADES, [ROW % number for number in (1, 2, 3, 5, 9)]))
+    await sink.write(Batch(Table.TRADES, [ROW % 10], [Covered("spot", "btcusdt", 10, 10, Source.STREAM)]))
+    assert await coverage.load(connection, "spot") == {"btcusdt": [Covered("spot", "btcusdt", 10, 10, Source.STREAM)]}
+    async with connection.transaction():
+        assert await coverage.cover_stored(connection, "spot", "btcusdt") == [(1, 3), (5, 5), (9, 10)]
+    assert await coverage.load(connection, "spot") == {
+        "btcusdt": [
+            Covered("spot", "btcusdt", 1, 3, Source.STORED),
+            Covered("spot", "btcusdt", 5, 5, Source.STORED),
+            Covered("spot", "btcusdt", 9, 9, Source.STORED),
+            Covered("spot", "btcusdt", 10, 10, Source.STREAM),
+        ]
+    }
+    assert await coverage.gaps(connection, "spot", "btcusdt") == [(4, 4), (6, 8)]
+    await sink.close()
+
+
+async def test_a_foreign_table_of_a_later_version_is_named_and_left_alone(
+    connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = migrations()[:1]
+    with monkeypatch.context() as patch:
+        patch.setattr(migrating, "migrations", lambda: first)
+        patch.setattr(migrating, "EXPECTED", {table: EXPECTED[table] for table in Table})
+        await migrate(connection)
+    await connection.execute("CREATE TABLE coverage (branch text, percent int)")
+    for _ in range(2):
+        with pytest.raises(SchemaMismatch, match=r"a table named coverage exists that crypto-quant did not make"):
+            await migrate(connection)
+    assert await connection.fetchval("SELECT count(*) FROM crypto_quant_schema") == 1
 
 
 async def test_an_own_column_of_the_user_does_no_harm(database_url: str) -> None:
@@ -314,6 +359,7 @@ async def test_rights(database_url: str) -> None:
         with pytest.raises(StoreDenied, match=r"crypto_quant_schema.*GRANT SELECT, INSERT ON trades, candles"):
             await open_sink(url)
         await admin.execute(f"GRANT SELECT, INSERT ON trades, candles, crypto_quant_schema TO {role}")
+        await admin.execute(f"GRANT SELECT ON coverage, absences TO {role}")
         if state.tier is Tier.POSTGRESQL:
             with pytest.raises(StoreDenied, match="made by the owner of the tables"):
                 await open_sink(url)
@@ -322,6 +368,11 @@ async def test_rights(database_url: str) -> None:
             await owner.close()
         sink = await open_sink(url)
         assert (await sink.write(Batch(Table.TRADES, [ROW % 1, ROW % 2]))).written >= 1
+        proving = Batch(Table.TRADES, [ROW % 3], [Covered("spot", "btcusdt", 3, 3, Source.STREAM)])
+        with pytest.raises(StoreDenied, match="GRANT SELECT, INSERT, UPDATE, DELETE ON coverage"):
+            await sink.write(proving)
+        await admin.execute(f"GRANT INSERT, UPDATE, DELETE ON coverage, absences TO {role}")
+        assert (await sink.write(proving)).written == 1
         await sink.close()
     finally:
         await admin.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")

@@ -166,13 +166,7 @@ def messages_are_not_paced(patch: pytest.MonkeyPatch) -> None:
 @bug
 def an_open_candle_is_stored(patch: pytest.MonkeyPatch) -> None:
     kline = Intake._kline
-
-    def eager(self: Intake, message: Any, payload: bytes) -> None:
-        message.k.x = True
-        kline(self, message, payload)
-
-    patch.setattr(intake_module.wire.KlineBody, "__setattr__", object.__setattr__, raising=False)
-    patch.setattr(Intake, "_kline", lambda self, m, p: eager(self, _opened(m), p))
+    patch.setattr(Intake, "_kline", lambda self, message, payload: kline(self, _opened(message), payload))
 
 
 def _opened(message: Any) -> Any:

@@ -74,7 +74,10 @@ def test_every_setting_can_stand_in_a_file(tmp_path: Path) -> None:
         database_url = "postgresql://x"
         ws_url = "ws://a:1"
         rest_url = "http://b:2"
+        archive_url = "http://c:3"
         check_symbols = false
+        backfill = false
+        backfill_reach = 7
         batch_size = 5
         batch_age = 0.5
         duration = 60
@@ -96,7 +99,7 @@ def test_every_setting_can_stand_in_a_file(tmp_path: Path) -> None:
     ("batch_siz = 1", "Did you mean 'batch_size'?"),
     ("symbol = ['btcusdt']", "Did you mean 'symbols'?"),
     ('databaseurl = "x"', "Did you mean 'database_url'?"),
-    ("zzz = 1", "Known: batch_age,"),
+    ("zzz = 1", "Known: archive_url,"),
     ("[record]\nbatch_size = 1", "unknown setting"),
 ])  # fmt: skip
 def test_a_typo_is_named_with_what_is_nearest(tmp_path: Path, text: str, near: str) -> None:

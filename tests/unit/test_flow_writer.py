@@ -16,7 +16,7 @@ from crypto_quant.flow import writer as writer_module
 from crypto_quant.flow.stats import PipelineStats
 from crypto_quant.flow.writer import TimescaleWriter
 from crypto_quant.market import AggTrade, Candle, Timeframe, Venue
-from crypto_quant.seams import Batch, Clock, Receipt, Table
+from crypto_quant.seams import Batch, Clock, Receipt, Source, Table
 
 
 @pytest.fixture(autouse=True)
@@ -53,11 +53,12 @@ class Bench:
             emit=self.journal,
             rng=random.Random(1),  # noqa: S311
         )
+        self.series = self.writer.series("spot", "btcusdt", Source.STREAM)
 
     def give(self, numbers: Sequence[int]) -> None:
         for number in numbers:
             self.stats.trades_received += 1
-            self.writer.add_trade_row(row(number), self.clock.now_ns(), NOW_NS)
+            self.writer.add_trade_row(row(number), self.clock.now_ns(), NOW_NS, self.series, number)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -326,7 +327,9 @@ async def test_lags_are_measured_from_arrival_and_from_the_event() -> None:
     assert isinstance(clock, SetClock)
     async with bench.running():
         for number in range(200):
-            bench.writer.add_trade_row(row(number), clock.ns - 10_000_000, clock.ns - 1_000_000_000)
+            bench.writer.add_trade_row(
+                row(number), clock.ns - 10_000_000, clock.ns - 1_000_000_000, bench.series, number
+            )
         await bench.writer.flush()
     assert 10 <= (bench.stats.commit_lag.quantile(0.5) or 0) <= 12.5
     assert 1000 <= (bench.stats.event_lag.quantile(0.5) or 0) <= 1250

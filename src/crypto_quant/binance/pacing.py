@@ -89,17 +89,18 @@ class WeightBudget:
         self._sum = 0
         self._punished_until_ns: int | None = None
 
-    def reserve(self, weight: int, now_ns: int) -> int:
+    def reserve(self, weight: int, now_ns: int, share: float = 1.0) -> int:
         """Book a request's weight and return 0, or book nothing and return how long to wait before asking again.
 
-        A request heavier than the whole budget is let through alone.
+        ``share`` below 1 leaves the rest of the budget to others: whatever can wait asks with less, so that live
+        needs find the budget free. A request heavier than the whole budget is let through alone.
         """
         if self._punished_until_ns is not None:
             if now_ns < self._punished_until_ns:
                 return self._punished_until_ns - now_ns
             self._punished_until_ns = None
         self._forget(now_ns)
-        free = int(self.limit * (1 - self._reserve)) - self._sum
+        free = int(self.limit * (1 - self._reserve) * share) - self._sum
         if weight > free and self._spent:
             wait_until_ns = 0
             for when, spent in self._spent:

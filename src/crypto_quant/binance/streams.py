@@ -141,6 +141,11 @@ def rest_base(url: str) -> str:
     return _checked_base(url, ("http", "https"), "REST")
 
 
+def archive_base(url: str) -> str:
+    """Return the archive's base URL without a slash at its end. Raises ConfigError when it is no HTTP URL."""
+    return _checked_base(url, ("http", "https"), "archive")
+
+
 def _checked_base(url: str, schemes: tuple[str, str], what: str) -> str:
     hint = f"Expected {schemes[0]}://HOST[:PORT] or {schemes[1]}://HOST[:PORT]"
     problem = ConfigError(f"not a {what} URL", subject=repr(url), hint=hint)

@@ -13,6 +13,7 @@ from crypto_quant.errors import CryptoQuantError
 
 # verb -> module that holds a click command of the same name
 VERBS = {
+    "backfill": "crypto_quant.cli.backfill",
     "db": "crypto_quant.cli.db",
     "demo": "crypto_quant.cli.demo",
     "record": "crypto_quant.cli.record",

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -12,15 +12,18 @@ from crypto_quant.binance.venues import VenueSpec
 from crypto_quant.config import Settings
 from crypto_quant.continuity import CandleClock
 from crypto_quant.errors import ExchangeUnavailable, Throttled
+from crypto_quant.flow.archives import ArchiveShelf
+from crypto_quant.flow.backfill import Backfiller
 from crypto_quant.flow.candles import CandleKeeper
 from crypto_quant.flow.collector import BinanceWSCollector
-from crypto_quant.flow.intake import Intake
+from crypto_quant.flow.delivery import Delivery
+from crypto_quant.flow.intake import Intake, Known
 from crypto_quant.flow.pipeline import Pipeline, SaveLeftover
 from crypto_quant.flow.rest import ExchangeRest
 from crypto_quant.flow.stats import PipelineStats
 from crypto_quant.flow.writer import TimescaleWriter
 from crypto_quant.market import Timeframe, fold_symbol
-from crypto_quant.seams import Clock, Connector, Emit, Quarantine, Sink
+from crypto_quant.seams import Clock, Connector, Emit, Ledger, Quarantine, Sink
 
 _START_TRIES = 4
 
@@ -46,6 +49,9 @@ def assemble(
     rest: ExchangeRest,
     connector: Connector,
     sink: Sink,
+    known: Mapping[str, Known],
+    ledger: Ledger,
+    shelf: ArchiveShelf | None,
     clock: Clock,
     rng: random.Random,
     emit: Emit,
@@ -54,6 +60,7 @@ def assemble(
 ) -> Parts:
     """Return a recorder of ``symbols`` (as stored); ``exchange_ns`` is the exchange's time, 0 when it is unknown.
 
+    ``known`` says what the store has of each symbol. With ``shelf`` None no archive is asked for what REST has not.
     It needs a running event loop, which gives it its monotonic time. Raises ConfigError for unknown streams.
     """
     streams = [parse_stream(text, spec) for text in dict.fromkeys(settings.streams)]
@@ -70,6 +77,19 @@ def assemble(
         emit=emit,
         rng=rng,
     )
+    backfiller = None
+    if settings.backfill:
+        backfiller = Backfiller(
+            rest,
+            Delivery(sink, settings.venue, quarantine=quarantine, emit=emit, rng=rng),
+            ledger=ledger,
+            shelf=shelf,
+            venue=settings.venue,
+            stats=stats,
+            emit=emit,
+            rng=rng,
+            reach=settings.backfill_reach,
+        )
     timeframes = [stream.timeframe for stream in streams if stream.timeframe is not None]
     intake = Intake(
         settings.venue,
@@ -79,7 +99,11 @@ def assemble(
         stats=stats,
         quarantine=quarantine,
         emit=emit,
+        known=known,
+        on_gap=backfiller.want if backfiller is not None else None,
     )
+    if backfiller is not None:
+        backfiller.account = intake
     intake.exchange_ns = exchange_ns
     collector = BinanceWSCollector(
         spec, plan, intake, ws_url=ws_url, connector=connector, clock=clock, stats=stats, emit=emit, rng=rng
@@ -92,6 +116,7 @@ def assemble(
         stats=stats,
         emit=emit,
         save_leftover=save_leftover,
+        backfiller=backfiller,
         stats_interval_s=settings.stats_interval,
         drain_s=settings.drain_deadline,
         pending_limit=settings.pending_limit,

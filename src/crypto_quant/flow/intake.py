@@ -4,18 +4,19 @@ For each frame: decode, look up the symbol, judge the id, build the row, queue i
 per symbol is made once.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from crypto_quant import events
 from crypto_quant.binance import wire
 from crypto_quant.binance.decode import decode
-from crypto_quant.continuity import CandleClock, Sequencer, Verdict
+from crypto_quant.continuity import CandleClock, Gap, Sequencer, Verdict
 from crypto_quant.errors import UndecodableFrame
 from crypto_quant.flow.stats import PipelineStats
 from crypto_quant.flow.writer import TimescaleWriter, candle_stored
 from crypto_quant.market import NS_PER_MS, NS_PER_S, NS_PER_US, Candle, Timeframe, Venue, wire_symbol
 from crypto_quant.rows import MICROSECONDS_FROM, TimeText, candle_row, key_text, trade_row
-from crypto_quant.seams import Emit, Quarantine
+from crypto_quant.seams import Emit, Quarantine, Source
 
 _TOLD_ONE_BY_ONE = 100
 # a step of the exchange's time that one frame alone is not believed
@@ -32,22 +33,36 @@ def _is_void(trade: wire.AggTrade) -> bool:
     return trade.f == trade.l == -1 and not trade.p.strip("0.") and not trade.q.strip("0.")
 
 
+OnGap = Callable[[str, Gap], None]
+
+
+class Known(NamedTuple):
+    """What is known of a symbol's ids before the first trade, as inclusive ranges."""
+
+    covered: Sequence[tuple[int, int]] = ()
+    absent: Sequence[tuple[int, int]] = ()
+
+
 class _SymbolState:
     """What is known of one symbol: its name as stored, its key columns, the ids seen."""
 
-    __slots__ = ("key", "sequencer", "symbol")
+    __slots__ = ("key", "sequencer", "series", "symbol", "void")
 
-    def __init__(self, venue: Venue, symbol: str) -> None:
+    def __init__(self, venue: Venue, symbol: str, writer: TimescaleWriter) -> None:
         self.symbol = symbol
         self.key = key_text(venue, symbol)
         self.sequencer = Sequencer()
+        self.series = writer.series(venue.value, symbol, Source.STREAM)
+        self.void = writer.series(venue.value, symbol, Source.VOID)
 
 
 class Intake:
     """Turns frames into rows for the writer; keeps the exchange's time and the candles' clocks.
 
     ``exchange_ns`` is the latest event time seen (0: none yet): the exchange's own clock, which need not agree with
-    ours. ``clocks`` holds a candle clock for each (symbol, timeframe) that is recorded.
+    ours. ``clocks`` holds a candle clock for each (symbol, timeframe) that is recorded. ``known`` says of each symbol
+    what the store has, so that the first trade shows what was missed since; ``on_gap`` is told of every gap, by the
+    stored name of its symbol. It is called from the event loop and must not block.
     """
 
     def __init__(
@@ -60,6 +75,8 @@ class Intake:
         stats: PipelineStats,
         quarantine: Quarantine,
         emit: Emit,
+        known: Mapping[str, Known] | None = None,
+        on_gap: OnGap | None = None,
     ) -> None:
         self.venue = venue
         self.clocks = clocks
@@ -69,10 +86,34 @@ class Intake:
         self._stats = stats
         self._quarantine = quarantine
         self._emit = emit
+        self._on_gap = on_gap
         self._times = TimeText()
-        self._trades = {wire_symbol(symbol): _SymbolState(venue, symbol) for symbol in trade_symbols}
+        self._trades = {wire_symbol(symbol): _SymbolState(venue, symbol, writer) for symbol in trade_symbols}
+        self._symbols = {state.symbol: state for state in self._trades.values()}
+        for state in self._trades.values():
+            sequencer = state.sequencer
+            sequencer.resume(*(known or {}).get(state.symbol, Known()))
+            stats.missing_trades += sequencer.missing
+            stats.gaps_open += len(sequencer.gaps)
         # the wire's own names of symbol and interval lead to the stored ones
         self._candles = {(wire_symbol(s), t.value): (s, t, clock) for (s, t), clock in clocks.items()}
+
+    def report_known_gaps(self) -> None:
+        """Tell of the gaps that earlier runs have left, one event a symbol, and each to ``on_gap``. Call it once."""
+        for state in self._trades.values():
+            gaps = list(state.sequencer.gaps)
+            if gaps:
+                self._emit(
+                    events.GapsKnown(
+                        venue=self.venue.value,
+                        symbol=state.symbol,
+                        gaps=len(gaps),
+                        missing=sum(gap.size for gap in gaps),
+                    )
+                )
+            if self._on_gap is not None:
+                for gap in gaps:
+                    self._on_gap(state.symbol, gap)
 
     def frame(self, payload: bytes, received_ns: int) -> wire.Message | None:
         """Take one text frame received at ``received_ns`` (wall time).
@@ -116,10 +157,11 @@ class Intake:
         if trade_id == sequencer.last + 1:
             sequencer.last = trade_id
         else:
-            missing = sequencer.missing
+            missing, gaps = sequencer.missing, len(sequencer.gaps)
             verdict = sequencer.observe(trade_id)
             # a late id need not be one that was missing: it may lie below all seen, or begin a new count
             stats.missing_trades += sequencer.missing - missing
+            stats.gaps_open += len(sequencer.gaps) - gaps
             if verdict is Verdict.DUPLICATE:
                 stats.trades_duplicate += 1
                 return
@@ -129,6 +171,7 @@ class Intake:
             # an id that the exchange has neutralised (p = q = 0, f = l = -1): seen, but no trade
             stats.trades_received -= 1
             stats.trades_void += 1
+            self._writer.add_trade_row(b"", received_ns, event_ns, state.void, trade_id)
             return
         row = trade_row(
             self._times(trade.T),
@@ -141,7 +184,7 @@ class Intake:
             trade.m,
             self._times(received_ns // 1000),
         )
-        self._writer.add_trade_row(row, received_ns, event_ns)
+        self._writer.add_trade_row(row, received_ns, event_ns, state.series, trade_id)
 
     def _later(self, event_ns: int) -> None:
         """Move the exchange's time forward; far forward only when a second frame says the same.
@@ -161,6 +204,24 @@ class Intake:
             return
         self._stats.gaps += 1
         self._emit(events.GapFound(venue=self.venue.value, symbol=state.symbol, first=gap.first, last=gap.last))
+        if self._on_gap is not None:
+            self._on_gap(state.symbol, gap)
+
+    def still_missing(self, symbol: str, gap: Gap) -> list[Gap]:
+        """Return what of ``gap`` has not come meanwhile, in rising order; ``symbol`` is the stored one."""
+        return self._symbols[symbol].sequencer.missing_within(gap.first, gap.last)
+
+    def found(self, symbol: str, gap: Gap) -> None:
+        """Account for ids (inclusive) that are stored now though they did not come by a stream."""
+        sequencer = self._symbols[symbol].sequencer
+        missing, gaps = sequencer.missing, len(sequencer.gaps)
+        sequencer.found(gap.first, gap.last)
+        self._stats.missing_trades += sequencer.missing - missing
+        self._stats.gaps_open += len(sequencer.gaps) - gaps
+
+    def newest(self, symbol: str) -> int:
+        """Return the highest id of a (stored) symbol that was received; -1 when none was."""
+        return self._symbols[symbol].sequencer.last
 
     def _kline(self, message: wire.Kline, payload: bytes) -> None:
         body = message.k

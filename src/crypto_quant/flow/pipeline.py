@@ -1,4 +1,4 @@
-"""The whole recorder: collector, intake, writer, candle keeper and statistics, from the first frame to the drain."""
+"""The whole recorder, from the first frame to the drain: collector, intake, writer, candles, backfill, statistics."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
@@ -7,6 +7,7 @@ from typing import Any
 
 from crypto_quant import events
 from crypto_quant.errors import CryptoQuantError
+from crypto_quant.flow.backfill import Backfiller
 from crypto_quant.flow.candles import CandleKeeper
 from crypto_quant.flow.collector import BinanceWSCollector
 from crypto_quant.flow.stats import PipelineStats
@@ -34,7 +35,8 @@ class Pipeline:
     The drain keeps the founding order: stop accepting, flush every pending batch, close the WebSockets, close the
     database, report the final statistics. It ends after ``drain_s`` seconds at the latest; rows that the database has
     not confirmed by then are saved to a file by ``save_leftover``. ``abort()`` is the second Ctrl-C: it skips the wait.
-    Reading pauses while more than ``pending_limit`` rows wait for the database.
+    Reading pauses while more than ``pending_limit`` rows wait for the database. The backfill ends with the accepting:
+    what it has not filled by then stays a known gap.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Pipeline:
         stats: PipelineStats,
         emit: Emit,
         save_leftover: SaveLeftover,
+        backfiller: Backfiller | None = None,
         stats_interval_s: float = 10.0,
         drain_s: float = 30.0,
         pending_limit: int = 200_000,
@@ -58,6 +61,7 @@ class Pipeline:
         self.stats = stats
         self._emit = emit
         self._save_leftover = save_leftover
+        self._backfiller = backfiller
         self._stats_interval_s = stats_interval_s
         self._drain_s = drain_s
         self._pending_limit = pending_limit
@@ -92,6 +96,8 @@ class Pipeline:
             asyncio.create_task(self._report(), name="statistics"),
             asyncio.create_task(self._hold_back(), name="back-pressure"),
         ]
+        if self._backfiller is not None:
+            others.append(asyncio.create_task(self._backfiller.run(), name="backfill"))
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
         try:
             watched: set[asyncio.Task[Any]] = {writing, collecting, stopping, *others}

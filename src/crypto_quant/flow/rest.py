@@ -6,11 +6,12 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from crypto_quant import events
-from crypto_quant.binance import history
+from crypto_quant.binance import backhistory, history
 from crypto_quant.binance.pacing import WeightBudget
 from crypto_quant.binance.venues import VenueSpec
 from crypto_quant.errors import ExchangeUnavailable, RetryableError, Throttled
 from crypto_quant.market import Candle, Timeframe
+from crypto_quant.rows import TimeText, key_text
 from crypto_quant.seams import Emit, Http
 
 Answer = TypeVar("Answer")
@@ -32,6 +33,7 @@ class ExchangeRest:
         self._emit = emit
         self._rng = rng
         self._budget = WeightBudget(spec.weight_per_minute)
+        self._times = TimeText()
 
     async def exchange_info(self) -> history.ExchangeInfo:
         """Return the symbols with their status, the exchange's time and its limits."""
@@ -51,9 +53,35 @@ class ExchangeRest:
             candles += history.parse_klines(await self._ask(request), self.spec.venue, symbol, timeframe)
         return candles
 
-    async def _ask(self, request: history.Request) -> bytes:
+    async def agg_trades(
+        self, symbol: str, from_id: int, limit: int = backhistory.PAGE, *, share: float = 1.0
+    ) -> backhistory.Page:
+        """Return a page of aggregate trades from id ``from_id`` (inclusive) on; its first id need not be that one.
+
+        ``share`` is the part of the weight budget that this may use up.
+        """
+        request = backhistory.agg_trades_request(self.spec, symbol, from_id, limit)
+        return self._page(await self._ask(request, share), symbol)
+
+    async def first_agg_trade(self, symbol: str, since_ns: int, *, share: float = 1.0) -> backhistory.Page:
+        """Return a page with the first aggregate trade at or after ``since_ns`` alone; an empty one if there is none.
+
+        Futures look no further than an hour ahead.
+        """
+        request = backhistory.agg_trades_since_request(self.spec, symbol, since_ns)
+        return self._page(await self._ask(request, share), symbol)
+
+    async def newest_agg_trade(self, symbol: str, *, share: float = 1.0) -> backhistory.Page:
+        """Return a page with the most recent aggregate trade alone; an empty one if there is none."""
+        request = backhistory.newest_agg_trade_request(self.spec, symbol)
+        return self._page(await self._ask(request, share), symbol)
+
+    def _page(self, body: bytes, symbol: str) -> backhistory.Page:
+        return backhistory.parse_agg_trades(body, key_text(self.spec.venue, symbol), self._times)
+
+    async def _ask(self, request: history.Request, share: float = 1.0) -> bytes:
         loop = asyncio.get_running_loop()
-        while wait_ns := self._budget.reserve(request.weight, int(loop.time() * 1e9)):  # noqa: ASYNC110
+        while wait_ns := self._budget.reserve(request.weight, int(loop.time() * 1e9), share):  # noqa: ASYNC110
             await asyncio.sleep(wait_ns / 1e9)
         answer = await self._http.get(f"{self._base_url}{request.path}", request.params, request.headers)
         now_ns = int(loop.time() * 1e9)

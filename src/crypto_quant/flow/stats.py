@@ -52,7 +52,10 @@ class PipelineStats:
 
     The attributes are plain integers that the rooms count up. ``trades_received`` are well-formed trades of wanted
     symbols; each of them is in exactly one of ``trades_written``, ``trades_duplicate``, ``trades_set_aside`` or
-    ``pending_trades``. The same holds for closed candles. Lags cover the time since the last report:
+    ``pending_trades``. The same holds for closed candles. ``trades_conflicting`` says how many of those set aside
+    are stored with another content. ``trades_backfilled`` came another way, over REST or from an archive, and are in
+    none of these. ``gaps`` were found in this run; ``gaps_open`` are open now, those that earlier runs have left
+    included, and ``missing_trades`` are the ids in them. Lags cover the time since the last report:
     ``commit_lag`` from a frame's arrival to its commit, ``event_lag`` from the exchange's event time to the commit
     (it includes the difference of the two clocks, and years when a recording is replayed).
     """
@@ -66,6 +69,7 @@ class PipelineStats:
         self.trades_written = 0
         self.trades_duplicate = 0
         self.trades_set_aside = 0
+        self.trades_conflicting = 0
         self.trades_void = 0
         self.candles_received = 0
         self.candles_written = 0
@@ -73,7 +77,9 @@ class PipelineStats:
         self.candles_set_aside = 0
         self.candles_fetched = 0
         self.gaps = 0
+        self.gaps_open = 0
         self.missing_trades = 0
+        self.trades_backfilled = 0
         self.links = 0
         self.reconnects = 0
         self.batches_written = 0
@@ -111,8 +117,10 @@ class PipelineStats:
             "trades_per_second": round(self.trades_written / elapsed_s, 2) if elapsed_s > 0 else 0.0,
             "trades_duplicate": self.trades_duplicate,
             "trades_set_aside": self.trades_set_aside,
+            "trades_conflicting": self.trades_conflicting,
             "trades_void": self.trades_void,
             "trades_missing": self.missing_trades,
+            "trades_backfilled": self.trades_backfilled,
             "candles_received": self.candles_received,
             "candles_written": self.candles_written,
             "candles_duplicate": self.candles_duplicate,
@@ -125,6 +133,7 @@ class PipelineStats:
             "links": self.links,
             "reconnects": self.reconnects,
             "gaps": self.gaps,
+            "gaps_open": self.gaps_open,
             "batches_written": self.batches_written,
             "rows_per_batch": round(self.rows_written / self.batches_written, 1) if self.batches_written else 0.0,
             "batch_size": self.batch_size,

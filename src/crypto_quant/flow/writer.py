@@ -8,10 +8,11 @@ from typing import Any
 from crypto_quant import events
 from crypto_quant.batch import Batcher
 from crypto_quant.errors import StoreDenied, StoreRejected, StoreUnavailable
+from crypto_quant.flow.proof import AllSeries, Series
 from crypto_quant.flow.stats import PipelineStats
 from crypto_quant.market import AggTrade, Candle, utc_text
 from crypto_quant.rows import TimeText, agg_trade_row, candle_row
-from crypto_quant.seams import Batch, Clock, Emit, Quarantine, Receipt, Sink, Table
+from crypto_quant.seams import Batch, Clock, Emit, Quarantine, Receipt, Sink, Source, Table
 
 _FIRST_RETRY_S = 0.1
 _LAST_RETRY_S = 5.0
@@ -26,7 +27,7 @@ class _Lane:
         self.table = table
         self.batcher = batcher
         self.wake = asyncio.Event()
-        # taken from the batcher and not yet known to be stored, with their marks
+        # taken from the batcher and not yet known to be stored, with their marks; an empty row is an id without one
         self.in_flight: list[bytes] = []
         self.marks: list[Any] = []
         self.done = 0  # rows stored or set aside so far
@@ -46,6 +47,7 @@ class _Lane:
 class TimescaleWriter:
     """Takes rows, commits them in batches of ``batch_size`` rows or of ``max_age_s``, whichever comes first.
 
+    Each batch says which ids it proves: those of exactly the trades that it holds.
     Repeating a row changes nothing in the store. Rows wait in memory, in order, until they are committed; while the
     store is away they are tried again for ever, and ``pending`` tells whoever feeds the writer to hold back.
     ``run()`` does the work; ``add_trade`` and ``add_candle`` never block.
@@ -75,15 +77,19 @@ class TimescaleWriter:
         self._candles = _Lane(Table.CANDLES, Batcher(batch_size, age_ns, merge))
         self._lanes = (self._trades, self._candles)
         self._times = TimeText()
+        self._series = AllSeries()
         self._lost_since: float | None = None
         stats.batch_size = batch_size
 
     # -- giving ------------------------------------------------------------------------------------------
 
-    def add_trade_row(self, row: bytes, received_ns: int, event_ns: int) -> None:
-        """Queue one ready-made row of ``trades``; both times are for the lags alone."""
+    def add_trade_row(self, row: bytes, received_ns: int, event_ns: int, series: int, trade_id: int) -> None:
+        """Queue one ready-made row of ``trades``; both times are for the lags alone.
+
+        Once it is stored, ``trade_id`` is covered. An empty row is an id that is rightly without one.
+        """
         lane = self._trades
-        count = lane.batcher.add(row, (received_ns, event_ns), received_ns)
+        count = lane.batcher.add(row, (received_ns, event_ns, series, trade_id), received_ns)
         if count == 1 or count == lane.batcher.size:
             lane.wake.set()
 
@@ -94,11 +100,16 @@ class TimescaleWriter:
         if count == 1 or count == lane.batcher.size:
             lane.wake.set()
 
-    def add_trade(self, trade: AggTrade) -> None:
+    def series(self, venue: str, symbol: str, source: Source) -> int:
+        """Return the number that ``add_trade_row`` knows the series by; ask once and keep it."""
+        return self._series.number(Series(venue, symbol, source))
+
+    def add_trade(self, trade: AggTrade, source: Source = Source.STREAM) -> None:
         """Queue a trade given as a value."""
         received = self._clock.now_ns() if trade.received_ns is None else trade.received_ns
         self._stats.trades_received += 1
-        self.add_trade_row(agg_trade_row(trade, self._times), received, trade.time_ns)
+        series = self.series(trade.venue.value, trade.symbol, source)
+        self.add_trade_row(agg_trade_row(trade, self._times), received, trade.time_ns, series, trade.trade_id)
 
     def add_candle(self, candle: Candle, source: str = "stream") -> None:
         """Queue a closed candle given as a value."""
@@ -137,6 +148,7 @@ class TimescaleWriter:
         """Return what has not been confirmed as stored, oldest first. Call it when ``run`` has ended.
 
         A batch whose commit was under way may be stored all the same; storing it again changes nothing.
+        It proves nothing: what becomes of it is for others to find out.
         """
         left = []
         for lane in self._lanes:
@@ -144,8 +156,9 @@ class TimescaleWriter:
                 rows, marks = lane.batcher.take(0)
                 lane.in_flight += rows
                 lane.marks += marks
-            if lane.in_flight:
-                left.append(Batch(lane.table, list(lane.in_flight)))
+            rows = list(filter(None, lane.in_flight))
+            if rows:
+                left.append(Batch(lane.table, rows))
         return left
 
     async def _work(self, lane: _Lane) -> None:
@@ -176,13 +189,18 @@ class TimescaleWriter:
 
     async def _store(self, lane: _Lane, rows: Sequence[bytes], marks: Sequence[Any]) -> None:
         """Store the rows, whatever it takes; halve them while the store refuses one of them."""
-        batch = Batch(lane.table, rows)
+        trades = lane.table is Table.TRADES
+        # the ranges come from the marks of these very rows, so halving them, or setting one aside, leaves them true
+        batch = Batch(lane.table, list(filter(None, rows)), self._series.covered_by(marks) if trades else ())
         started = asyncio.get_running_loop().time()
         try:
             receipt, insisted = await self._insist(batch)
         except StoreRejected as refusal:
             if len(rows) == 1:
-                self._set_aside(lane.table, rows[0], refusal)
+                if rows[0]:
+                    self._set_aside(lane.table, rows[0], refusal)
+                else:
+                    self._quarantine.keep("row", f"void trade {marks[0][3]}".encode(), str(refusal))
                 lane.finished(1)
                 return
             middle = len(rows) // 2
@@ -194,9 +212,11 @@ class TimescaleWriter:
         stats = self._stats
         stats.batches_written += 1
         stats.rows_written += receipt.written
-        if lane.table is Table.TRADES:
+        if trades:
             stats.trades_written += receipt.written
             stats.trades_duplicate += receipt.duplicates
+            if receipt.conflicting:
+                self._keep_conflicting([batch.rows[place] for place in receipt.conflicting])
             self._count_lags(marks)
         else:
             stats.candles_written += receipt.written
@@ -249,10 +269,19 @@ class TimescaleWriter:
         text = row.decode("utf-8", "replace").rstrip("\n")
         self._emit(events.RowSetAside(table=table.value, reason=str(refusal), row=text[:400]))
 
+    def _keep_conflicting(self, rows: Sequence[bytes]) -> None:
+        self._stats.trades_set_aside += len(rows)
+        self._stats.trades_conflicting += len(rows)
+        for row in rows:
+            self._quarantine.keep("row", row, "trades: this id is stored with another content or time")
+        # one event for all: a whole tape may differ
+        text = rows[0].decode("utf-8", "replace").rstrip("\n")
+        self._emit(events.TradesConflicting(rows=len(rows), row=text[:400]))
+
     def _count_lags(self, marks: Sequence[Any]) -> None:
         now_ns = self._clock.now_ns()
         step = max(1, len(marks) // _LAG_SAMPLES)
-        for received_ns, event_ns in marks[::step]:
+        for received_ns, event_ns, _, _ in marks[::step]:
             self._stats.commit_lag.add((now_ns - received_ns) / 1e6, step)
             self._stats.event_lag.add((now_ns - event_ns) / 1e6, step)
 

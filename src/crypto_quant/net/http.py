@@ -2,11 +2,15 @@
 
 import asyncio
 from collections.abc import Mapping
+from pathlib import Path
 
 import aiohttp
+from yarl import URL
 
 from crypto_quant.errors import ExchangeUnavailable
 from crypto_quant.seams import HttpAnswer
+
+_CHUNK = 256 * 1024
 
 
 class AiohttpClient:
@@ -18,16 +22,42 @@ class AiohttpClient:
 
     async def get(self, url: str, params: Mapping[str, str], headers: Mapping[str, str]) -> HttpAnswer:
         """Return the answer, also a refusal. Raises ExchangeUnavailable when there is none."""
-        if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=self._timeout, trust_env=True)
         try:
-            async with self._session.get(url, params=dict(params), headers=dict(headers)) as answer:
+            async with self._open().get(url, params=dict(params), headers=dict(headers)) as answer:
                 body = await answer.read()
-                return HttpAnswer(answer.status, {k.lower(): v for k, v in answer.headers.items()}, body)
+                return HttpAnswer(answer.status, _headers(answer), body)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as problem:
             # ValueError: a host name that no encoding can hold
-            cause = "timed out" if isinstance(problem, TimeoutError) else str(problem) or type(problem).__name__
-            raise ExchangeUnavailable(f"no answer ({cause})", subject=url) from problem
+            raise _no_answer(url, problem) from problem
+
+    async def download(self, url: str, into: Path) -> HttpAnswer:
+        """Stream a body to the end of the file ``into``, going on from what it holds; return the answer, bodiless.
+
+        Status 200 or 206: the file is complete as far as the server can tell. Any other answer leaves it untouched.
+        Cancelling, and ExchangeUnavailable (the answer was cut), keep what came, so that the next call goes on there.
+        Raises OSError when the disk refuses.
+        """
+        have = into.stat().st_size if into.exists() else 0  # noqa: ASYNC240  # one look at a local file
+        # `identity`: a proxy must not compress what is counted in bytes
+        headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
+        # a large file may take long; silence may not
+        timeout = aiohttp.ClientTimeout(total=None, connect=self._timeout.connect, sock_read=self._timeout.total)
+        try:
+            async with self._open().get(encoded(url), headers=headers, timeout=timeout) as answer:
+                if answer.status in (200, 206):
+                    with _Disk(into, append=answer.status == 206) as file:
+                        async for chunk in answer.content.iter_chunked(_CHUNK):
+                            file.write(chunk)
+                return HttpAnswer(answer.status, _headers(answer), b"")
+        except _DiskRefused as problem:
+            raise problem.cause from problem
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as problem:
+            raise _no_answer(url, problem) from problem
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(timeout=self._timeout, trust_env=True)
+        return self._session
 
     async def close(self) -> None:
         """Close the pool; idempotent."""
@@ -36,3 +66,51 @@ class AiohttpClient:
             self._session = None
             # aiohttp closes TLS transports one loop turn later
             await asyncio.sleep(0)
+
+
+class _DiskRefused(Exception):
+    """Tells the disk's OSError from the network's, which is one too."""
+
+    def __init__(self, cause: OSError) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+class _Disk:
+    """A file that is written from the event loop: a chunk takes the disk's cache microseconds."""
+
+    def __init__(self, path: Path, *, append: bool) -> None:
+        try:
+            self._file = path.open("ab" if append else "wb")
+        except OSError as problem:
+            raise _DiskRefused(problem) from problem
+
+    def write(self, chunk: bytes) -> None:
+        try:
+            self._file.write(chunk)
+        except OSError as problem:
+            raise _DiskRefused(problem) from problem
+
+    def __enter__(self) -> "_Disk":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            self._file.close()
+        except OSError as problem:
+            if kind is None:
+                raise _DiskRefused(problem) from problem
+
+
+def encoded(url: str) -> URL:
+    """Return a URL whose path is percent-encoded already, so that it is not encoded twice."""
+    return URL(url, encoded=True)
+
+
+def _headers(answer: aiohttp.ClientResponse) -> dict[str, str]:
+    return {name.lower(): value for name, value in answer.headers.items()}
+
+
+def _no_answer(url: str, problem: Exception) -> ExchangeUnavailable:
+    cause = "timed out" if isinstance(problem, TimeoutError) else str(problem) or type(problem).__name__
+    return ExchangeUnavailable(f"no answer ({cause})", subject=url)

@@ -9,8 +9,10 @@ from msgspec import convert
 
 from crypto_quant.errors import ConfigError
 from crypto_quant.sim import messages
+from crypto_quant.sim.archive import ArchiveFlaws
 from crypto_quant.sim.faults import GARBAGE, Aim, EventFaults, Refusals
 from crypto_quant.sim.link import Link
+from crypto_quant.sim.rest import Forgotten
 
 
 class Faults:
@@ -24,6 +26,8 @@ class Faults:
     def __init__(self, links: Mapping[Link, None], events: EventFaults, event_time_us: Callable[[], int]) -> None:
         self.rest = Refusals()
         self.handshakes = Refusals()
+        self.archives = ArchiveFlaws()
+        self.forgotten: Forgotten = {}
         self.rest_delay_s = 0.0
         self.rest_delays_left = 0
         self._links = links
@@ -141,11 +145,28 @@ class Faults:
         self.rest_delay_s = seconds
         self.rest_delays_left = count
 
+    def rest_forget(self, symbol: str, first: int, last: int) -> None:
+        """Let REST jump over the aggregates ``first`` to ``last`` (inclusive) of a symbol; the archive has them."""
+        if last < first:
+            raise ConfigError("no range of ids", subject=f"{first} to {last}")
+        self.forgotten.setdefault(symbol.upper(), []).append((first, last))
+
+    def archive(self, flaw: str, *, count: int | None = None, name: str | None = None) -> None:
+        """Give the archive's files a flaw (those whose name holds ``name``): the next ``count`` answers, or all.
+
+        In an answer: ``checksum`` (a wrong CHECKSUM), ``truncated`` (half a zip), ``cut`` (the connection ends half
+        way), ``missing`` (404). In what a file holds, not counted: ``unordered``, ``duplicated``, ``header``,
+        ``milliseconds``, ``holes``.
+        """
+        self.archives.arm(flaw, count, name)
+
     def clear(self) -> None:
         """End every fault that has not struck yet. Links that are silent or slow stay so."""
         self._events.clear()
         self.rest.clear()
         self.handshakes.clear()
+        self.archives.clear()
+        self.forgotten.clear()
         self.rest_delays_left = 0
 
     # -- the control channel ------------------------------------------------------------------------------
@@ -180,5 +201,5 @@ class Faults:
 COMMANDS = (
     "drop_links", "silence", "slow_links", "garbage", "server_shutdown", "set_life",
     "skip", "duplicate", "reorder", "missing_final_candle",
-    "refuse_connections", "rest_errors", "rest_delay", "clear",
+    "refuse_connections", "rest_errors", "rest_delay", "rest_forget", "archive", "clear",
 )  # fmt: skip

@@ -1,5 +1,6 @@
 """REST: a request in, status and body out. Pure; the server adds weights, headers and faults."""
 
+import itertools
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +27,10 @@ _LONGEST = 2**63 - 1
 _LIMIT_DEFAULT = 500
 # an hour is longer than any number of ms is small: 13 digits are ms, 16 are µs
 _US_FROM = 10**14
+
+
+# by symbol: inclusive ranges of aggregate ids that REST has not (any more)
+Forgotten = dict[str, list[tuple[int, int]]]
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -94,8 +99,9 @@ class _Request:
 class Desk:
     """Answers for what the market has printed so far."""
 
-    def __init__(self, market: Market, limits: Limits) -> None:
+    def __init__(self, market: Market, limits: Limits, forgotten: Forgotten | None = None) -> None:
         self._market = market
+        self._forgotten = forgotten if forgotten is not None else {}
         self._limits = limits
         self._routes: Mapping[str, tuple[int, tuple[str, ...], Callable[[_Request], object]]] = {
             "/api/v3/ping": (1, (), self._ping),
@@ -172,12 +178,14 @@ class Desk:
         from_id, start_us, end_us = request.number("fromId"), request.time_us("startTime"), request.end_us()
         if from_id is not None and (start_us is not None or end_us is not None):
             raise _Refused(-1128, "Combination of optional parameters invalid.")
+        forgotten = self._forgotten.get(log.symbol, ())
         if from_id is not None:
             begin = log.at_id(from_id)
-            end = begin + limit
+            end = len(log) if forgotten else begin + limit
         else:
             begin, end = _by_time(log, start_us, end_us, limit)
-        return [_agg_row(one, request.unit) for one in log.rows(begin, end)]
+        known = (one for one in log.rows(begin, end) if not any(a <= one.agg_id <= b for a, b in forgotten))
+        return [_agg_row(one, request.unit) for one in itertools.islice(known, limit)]
 
     def _klines(self, request: _Request) -> object:
         symbol = self._symbol(request)

@@ -1,4 +1,4 @@
-"""The simulated exchange: one port that speaks Binance spot, WebSocket and REST."""
+"""The simulated exchange: one port that speaks Binance spot, WebSocket, REST and the archive."""
 
 import asyncio
 import ipaddress
@@ -11,6 +11,8 @@ from aiohttp import web
 from crypto_quant.errors import ConfigError
 from crypto_quant.sim import messages
 from crypto_quant.sim.aggregate import Aggregate
+from crypto_quant.sim.archive import Archive
+from crypto_quant.sim.archive_desk import serve_archive
 from crypto_quant.sim.candles import Candle
 from crypto_quant.sim.clock import REAL, ExchangeClock
 from crypto_quant.sim.commands import Faults
@@ -72,9 +74,10 @@ class SimulatedExchange:
         self._lead_us = int(lead_s * US_PER_S)
         self._tail_us = int(tail_s * US_PER_S)
         self._hub = Hub(self.market)
-        self._desk = Desk(self.market, self.limits)
+        self._archive = Archive(self.market)
         self._links: dict[Link, None] = {}
         self.faults = Faults(self._links, self._hub.faults, lambda: self.market.now_us)
+        self._desk = Desk(self.market, self.limits, self.faults.forgotten)
         self._meters: dict[str, WeightMeter] = {}
         self._connects: dict[str, RateWindow] = {}
         self._wake = asyncio.Event()
@@ -107,6 +110,7 @@ class SimulatedExchange:
         application.router.add_get("/stream", self._websocket)
         application.router.add_post("/sim/faults", self._fault_command)
         application.router.add_get("/sim/state", self._state)
+        application.router.add_get("/data/{path:.*}", self._data)
         application.router.add_get("/{path:.*}", self._rest)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
@@ -319,6 +323,10 @@ class SimulatedExchange:
         parameters = parse_qsl(request.rel_url.raw_query_string, keep_blank_values=True)
         answer = self._desk.answer(request.path, parameters, request.headers.get("X-MBX-TIME-UNIT"))
         return web.Response(status=answer.status, body=answer.body, content_type="application/json", headers=headers)
+
+    async def _data(self, request: web.Request) -> web.StreamResponse:
+        self._step()
+        return await serve_archive(request, self._archive, self.faults.archives)
 
     # -- the operator's channel ---------------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ CREATE TABLE IF NOT EXISTS crypto_quant_schema (
 _TIME, _TEXT, _ID, _PRICE, _VOLUME = (
     "timestamp with time zone", "text", "bigint", "numeric(20,8)", "numeric(38,8)",
 )  # fmt: skip
-# what every version from the newest down must find
+# what the newest version must find
 EXPECTED: Mapping[str, Mapping[str, str]] = {
     "trades": {
         "time": _TIME, "venue": _TEXT, "symbol": _TEXT, "trade_id": _ID, "price": _PRICE, "quantity": _PRICE,
@@ -37,7 +37,16 @@ EXPECTED: Mapping[str, Mapping[str, str]] = {
         "low": _PRICE, "close": _PRICE, "volume": _VOLUME, "quote_volume": _VOLUME, "trade_count": _ID,
         "taker_buy_volume": _VOLUME, "taker_buy_quote_volume": _VOLUME, "first_trade_id": _ID, "last_trade_id": _ID,
     },
+    "coverage": {
+        "venue": _TEXT, "symbol": _TEXT, "first_id": _ID, "last_id": _ID, "source": _TEXT, "newest": "boolean",
+        "recorded_at": _TIME, "updated_at": _TIME,
+    },
+    "absences": {
+        "venue": _TEXT, "symbol": _TEXT, "first_id": _ID, "last_id": _ID, "proof": _TEXT, "proven_at": _TIME,
+    },
 }  # fmt: skip
+# which version made a table, where it was not the first
+_MADE_BY = {"coverage": 2, "absences": 2}
 
 
 class Migration(msgspec.Struct, frozen=True):
@@ -108,7 +117,7 @@ async def check(connection: asyncpg.Connection) -> SchemaState:
         done = await _applied(connection)
         _verify(done)
         if len(done) < len(migrations()):
-            await _refuse_foreign(connection, recorded=bool(done))
+            await _refuse_foreign(connection, len(done))
             was = f"version {len(done)}" if done else "no crypto-quant tables"
             raise SchemaMismatch(
                 f"the database holds {was}, this program needs version {len(migrations())}",
@@ -126,7 +135,7 @@ async def _apply_next(connection: asyncpg.Connection) -> str | None:
     if len(done) == len(migrations()):
         return None
     following = migrations()[len(done)]
-    await _refuse_foreign(connection, recorded=bool(done))
+    await _refuse_foreign(connection, len(done))
     if done:
         tier = await table_tier(connection)
     else:
@@ -181,11 +190,11 @@ async def _current(connection: asyncpg.Connection, applied: list[str]) -> Schema
     return SchemaState(version=len(migrations()), tier=await table_tier(connection), applied=applied)
 
 
-async def _refuse_foreign(connection: asyncpg.Connection, *, recorded: bool) -> None:
-    """Raise SchemaMismatch when tables of our names exist that no migration of ours made."""
-    if recorded:
-        return
+async def _refuse_foreign(connection: asyncpg.Connection, version: int) -> None:
+    """Raise SchemaMismatch when tables of our names exist that no migration up to ``version`` made."""
     for table, expected in EXPECTED.items():
+        if _MADE_BY.get(table, 1) <= version:
+            continue
         columns = await _columns(connection, table)
         if columns:
             differences = _differences(expected, columns) or ["the columns fit, but no migration is recorded"]

@@ -1,25 +1,27 @@
 """The sink: batches of COPY text into PostgreSQL or TimescaleDB, each row once.
 
-A batch goes straight into its table by COPY, one statement and one transaction. Only when that hits rows which are
-there already does it go through a temporary table and ``INSERT … ON CONFLICT DO NOTHING``; and as long as batches
-keep bringing such rows (a replay, a second recorder) the next ones take that way at once.
+A batch goes straight into its table by COPY; what it proves is added to ``coverage`` in the same transaction. Only
+when that hits rows or ids which are there already does it go through a temporary table and ``INSERT … ON CONFLICT DO
+NOTHING``; and as long as batches keep bringing such rows (a replay, a second recorder) the next ones take that way at
+once.
 """
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from crypto_quant import events
-from crypto_quant.errors import CryptoQuantError, StoreDenied, StoreRejected, StoreUnavailable
+from crypto_quant.errors import CryptoQuantError, StoreDenied, StoreUnavailable
 from crypto_quant.seams import COLUMNS, Batch, Emit, PoolUse, Receipt, Table
-from crypto_quant.store import faults, partitions
+from crypto_quant.store import coverage, faults, partitions
 from crypto_quant.store.migrate import SchemaState, check
 from crypto_quant.store.migrate import migrate as migrate_schema
 from crypto_quant.store.partitions import Partition
+from crypto_quant.store.staged import count_of, store_staged
 from crypto_quant.store.tier import Tier
 from crypto_quant.store.url import checked_url, redact
 
@@ -31,24 +33,12 @@ CLOSE_TIMEOUT_S = 5.0
 _ATTEMPTS = 4
 
 
-def _quoted(columns: tuple[str, ...]) -> str:
-    return ", ".join(f'"{column}"' for column in columns)
+# tables whose rows are made here, and not by whoever gives a batch
+_PROOFS = ("coverage", "absences")
 
 
-def _staging(table: Table, key: str) -> tuple[str, str]:
-    """Return the two statements around the COPY of the staged way. Its rows are inserted in the key's order, so
-    that two recorders which store the same rows wait for each other instead of deadlocking."""
-    # every name in them is a constant of ours
-    columns = _quoted(COLUMNS[table])
-    create = f"CREATE TEMPORARY TABLE crypto_quant_stage ON COMMIT DROP AS SELECT {columns} FROM {table} WITH NO DATA"  # noqa: S608
-    select = f"SELECT {columns} FROM pg_temp.crypto_quant_stage ORDER BY {key}"  # noqa: S608
-    return create, f"INSERT INTO {table} ({columns}) {select} ON CONFLICT DO NOTHING"
-
-
-_STAGED: Mapping[Table, tuple[str, str]] = {
-    Table.TRADES: _staging(Table.TRADES, '"time", symbol, trade_id, venue'),
-    Table.CANDLES: _staging(Table.CANDLES, 'venue, symbol, timeframe, "time"'),
-}
+class _NotNew(Exception):
+    """Something of a batch is there already, or may be."""
 
 
 async def connect(url: str, *, command_timeout_s: float = COMMAND_TIMEOUT_S) -> asyncpg.Connection:
@@ -149,7 +139,7 @@ class TimescaleSink:
         the connection is usable again or replaced.
         Raises StoreUnavailable (try again), StoreRejected (a row is refused: bisect), StoreDenied.
         """
-        if not batch.rows:
+        if not batch.rows and not batch.covered:
             return Receipt(written=0, duplicates=0)
         # a memoryview, because asyncpg takes bytes for the name of a file
         data = memoryview(b"".join(batch.rows))
@@ -162,9 +152,17 @@ class TimescaleSink:
                     if attempt == _ATTEMPTS:
                         raise
                     self._repeating.add(batch.table)
-                except asyncpg.CheckViolationError as error:
+                except asyncpg.IntegrityConstraintViolationError as error:
+                    # a row that the table refuses is the row's fault; ranges are made here
+                    if error.table_name in _PROOFS:
+                        raise StoreUnavailable(
+                            f"coverage could not be extended: {error}",
+                            subject=error.table_name,
+                            hint="Its rows are not as crypto-quant keeps them: was the table changed by hand?",
+                        ) from error
                     # without the name of a constraint it says that a row fits no partition
-                    if error.constraint_name or self.tier is not Tier.POSTGRESQL or attempt > 1:
+                    lacks_partition = isinstance(error, asyncpg.CheckViolationError) and not error.constraint_name
+                    if not lacks_partition or self.tier is not Tier.POSTGRESQL or attempt > 1:
                         raise
                     needed = partitions.partitions_of(batch.table, batch.rows)
                     # a partition that was known may have been dropped since (retention by hand)
@@ -173,36 +171,24 @@ class TimescaleSink:
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     async def _store(self, connection: PoolConnectionProxy, batch: Batch, data: memoryview) -> Receipt:
+        if not batch.rows:
+            async with _transaction(connection):
+                await coverage.extend(connection, batch.covered)
+            return Receipt(written=0, duplicates=0)
         if batch.table not in self._repeating:
             try:
-                status = await _copy(connection, batch.table, batch.table, data)
-            except asyncpg.UniqueViolationError:
-                pass
-            else:
-                if _count(status) == len(batch.rows):
-                    return Receipt(written=len(batch.rows), duplicates=0)
-                # a row was not one line (COPY ends at a line "\."): the staged way finds it out within a
-                # transaction, and what has been stored counts as there already
-        receipt = await self._store_staged(connection, batch, data)
-        if receipt.duplicates:
+                return await _store_new(connection, batch, data)
+            except (asyncpg.UniqueViolationError, _NotNew) as error:
+                if getattr(error, "table_name", None) in _PROOFS:
+                    raise
+        async with _transaction(connection):
+            receipt = await store_staged(connection, batch, data)
+            await coverage.extend(connection, batch.covered)
+        if receipt.written < len(batch.rows):
             self._repeating.add(batch.table)
         else:
             self._repeating.discard(batch.table)
         return receipt
-
-    async def _store_staged(self, connection: PoolConnectionProxy, batch: Batch, data: memoryview) -> Receipt:
-        create, insert = _STAGED[batch.table]
-        async with connection.transaction():
-            await connection.execute(create)
-            status = await _copy(connection, batch.table, "crypto_quant_stage", data)
-            if _count(status) != len(batch.rows):
-                raise StoreRejected(
-                    f"{len(batch.rows)} rows were given and the database read {_count(status)}",
-                    subject=batch.table,
-                    hint="A row is not exactly one line",
-                )
-            written = _count(await connection.execute(insert))
-        return Receipt(written=written, duplicates=len(batch.rows) - written)
 
     async def _ensure_next(self, connection: PoolConnectionProxy, batch: Batch) -> None:
         """Make the partition of the batch's last row, and the following one, ahead of the need for it.
@@ -210,7 +196,7 @@ class TimescaleSink:
         Rows come in the order of time, so the last is the one that reaches a new day; should another row lack its
         partition, the database says so and it is made then.
         """
-        if self.tier is not Tier.POSTGRESQL:
+        if self.tier is not Tier.POSTGRESQL or not batch.rows:
             return
         for partition in partitions.partitions_of(batch.table, batch.rows[-1:]):
             if partition not in self._reached:
@@ -278,11 +264,25 @@ class TimescaleSink:
             self._pool.terminate()
 
 
-async def _copy(connection: PoolConnectionProxy, table: Table, into: str, data: memoryview) -> str:
-    status: str = await connection.copy_to_table(into, source=data, columns=COLUMNS[table], format="text")
-    return status
+async def _store_new(connection: PoolConnectionProxy, batch: Batch, data: memoryview) -> Receipt:
+    """Store a batch of which nothing is there yet. Raises _NotNew or UniqueViolationError, with nothing stored."""
+    if not batch.covered:
+        status = await connection.copy_to_table(batch.table, source=data, columns=COLUMNS[batch.table], format="text")
+        if count_of(status) != len(batch.rows):
+            # a row was not one line (COPY ends at a line "\\."): the staged way finds it out within a
+            # transaction, and what has been stored counts as there already
+            raise _NotNew
+    else:
+        async with _transaction(connection):
+            status = await connection.copy_to_table(
+                batch.table, source=data, columns=COLUMNS[batch.table], format="text"
+            )
+            # an id that is proven to be stored has come as a new row: the same trade with another time?
+            if count_of(status) != len(batch.rows) or await coverage.extend(connection, batch.covered):
+                raise _NotNew
+    return Receipt(written=len(batch.rows), duplicates=0)
 
 
-def _count(status: str) -> int:
-    """Return the rows of a command's status, ``COPY 1000`` or ``INSERT 0 993``."""
-    return int(status.rpartition(" ")[2])
+def _transaction(connection: PoolConnectionProxy) -> asyncpg.transaction.Transaction:
+    # coverage counts on each statement seeing what was committed before it, whatever the server's default is
+    return connection.transaction(isolation="read_committed")

@@ -107,6 +107,17 @@ class Checks:
             raise Broken(f"{writer.pending} rows wait, the limit is {limit}")
         if not writer.pending:
             self.accounted(life, database)
+        self.covered(database)
+
+    def covered(self, database: Database) -> None:
+        """Coverage claims nothing that is not stored, and nothing is called absent."""
+        for symbol, claimed in database.covered.items():
+            empty = claimed - database.ids.get(symbol, set())
+            if empty:
+                raise Broken(f"{symbol}: {len(empty)} ids are covered and not stored, the first {min(empty)}")
+        for symbol, absent in database.absent.items():
+            if absent:
+                raise Broken(f"{symbol}: {len(absent)} ids are recorded as absent, though the exchange has them")
 
     def accounted(self, life: Life, database: Database) -> None:
         """Every id that a recorder has taken is stored or set aside; what lies between is so, or a known gap."""
@@ -133,6 +144,10 @@ class Checks:
             stored = database.ids.get(symbol, set()) | database.refused.get(symbol, set())
             if last > max(stored, default=-1) and self._may_know(last, symbol, life):
                 return f"{symbol}: the exchange has printed {last}, the highest stored is {max(stored, default=-1)}"
+            if stored:
+                missing = set(range(min(stored), last)) - stored
+                if missing:
+                    return f"{symbol}: {len(missing)} ids are still missing, the first {min(missing)}"
         return self._missing_candles(life, before_us)
 
     def _may_know(self, last: int, symbol: str, life: Life) -> bool:

@@ -2,10 +2,11 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from random import Random
 
 from crypto_quant.errors import StoreDenied, StoreRejected, StoreUnavailable
+from crypto_quant.flow.intake import Known
 from crypto_quant.seams import COLUMNS, Batch, PoolUse, Receipt, Table
 from crypto_quant.sim.world.exchange import Exchange
 
@@ -24,8 +25,15 @@ class Database:
         self.rows: dict[Table, list[Row]] = {table: [] for table in Table}
         self.ids: dict[str, set[int]] = {}
         self.refused: dict[str, set[int]] = {}
+        # symbol -> ids that are claimed to be stored, and ids that are claimed to be nowhere
+        self.covered: dict[str, set[int]] = {}
+        self.absent: dict[str, set[int]] = {}
         self._keys: set[tuple[str, ...]] = set()
         self._on_commit = on_commit
+
+    def known(self, symbol: str) -> Known:
+        """Return what is covered of a symbol, as a recorder reads it when it starts."""
+        return Known(ranges(self.covered.get(symbol, ())), ranges(self.absent.get(symbol, ())))
 
     def open(self, process: str) -> "WorldSink":
         """Return the sink of a process."""
@@ -67,6 +75,8 @@ class Database:
             if batch.table is Table.TRADES:
                 self.ids.setdefault(row["symbol"], set()).add(int(row["trade_id"]))
             self._on_commit(batch.table, row)
+        for claim in batch.covered:
+            self.covered.setdefault(claim.symbol, set()).update(range(claim.first, claim.last + 1))
         return Receipt(written, len(rows) - written)
 
     def load(self, batch: Batch) -> None:
@@ -126,6 +136,41 @@ class WorldSink:
         """Close."""
         self._closed = True
         await asyncio.sleep(0.001)
+
+
+class WorldLedger:
+    """``Ledger`` of every process."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def covered(self, venue: str, symbol: str, first: int, last: int) -> Sequence[tuple[int, int]]:
+        """Return what is claimed between two ids, both inclusive."""
+        await asyncio.sleep(0.001)
+        self._database.health()
+        claimed = self._database.covered.get(symbol, set()) | self._database.absent.get(symbol, set())
+        return ranges(number for number in claimed if first <= number <= last)
+
+    async def record_absence(self, venue: str, symbol: str, first: int, last: int, proof: str) -> None:
+        """Claim that no source has these ids."""
+        await asyncio.sleep(0.001)
+        self._database.health()
+        self._database.absent.setdefault(symbol, set()).update(range(first, last + 1))
+
+    async def candles_between(self, venue: str, symbol: str, timeframe: str, first_ns: int, end_ns: int) -> int:
+        """No running recorder asks this."""
+        raise NotImplementedError
+
+
+def ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:
+    """Return numbers as inclusive ranges, lowest first."""
+    found: list[tuple[int, int]] = []
+    for number in sorted(numbers):
+        if found and found[-1][1] == number - 1:
+            found[-1] = (found[-1][0], number)
+        else:
+            found.append((number, number))
+    return found
 
 
 def parse(table: Table, line: bytes) -> Row:

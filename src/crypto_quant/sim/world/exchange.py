@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from random import Random
 
 from crypto_quant.errors import ExchangeUnavailable
@@ -131,6 +132,11 @@ class WorldHttp:
         if answer is None:
             raise ExchangeUnavailable("no answer", subject=path)
         return answer
+
+    async def download(self, url: str, into: Path) -> HttpAnswer:
+        """There is no archive in this world."""
+        await asyncio.sleep(0.01)
+        return HttpAnswer(404, {}, b"")
 
     def _answer(self, path: str, params: Mapping[str, str], headers: Mapping[str, str]) -> HttpAnswer:
         exchange = self._exchange

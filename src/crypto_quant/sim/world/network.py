@@ -59,6 +59,7 @@ class WorldLink:
         self._past: deque[bytes] = deque(maxlen=_LATE_FRAMES)
         self._rate = RateWindow(self._exchange.limits.messages_per_s, 1.0)
         self._ping_sent_s: float | None = None
+        self._ping_heard_s: float | None = None
         self._loop.call_later(self._exchange.limits.ping_interval_s, self._ping)
         self._loop.call_later(self._exchange.limits.life_s, self._say_close, 1001, "end of life")
 
@@ -166,7 +167,7 @@ class WorldLink:
 
     def _hear_pong(self) -> None:
         if self._within_limits():
-            self._ping_sent_s = None
+            self._ping_sent_s = self._ping_heard_s = None
 
     def _within_limits(self) -> bool:
         if self._rate.allow(self._loop.time()):
@@ -180,6 +181,8 @@ class WorldLink:
             return
         if not self.silent:
             now_s = self._loop.time()
+            if self._ping_heard_s is not None and now_s > self._ping_heard_s + 5.0:
+                self._network.broken_limits.append(f"link {self.number}: a ping was heard and not answered")
             if self._ping_sent_s is not None and now_s >= self._ping_sent_s + self._exchange.limits.pong_deadline_s:
                 self._say_close(1008, "Pong timeout")
                 return
@@ -240,6 +243,7 @@ class WorldLink:
                 self._handler.on_text(payload)
                 self._network.on_delivered(self.process, payload)
             elif kind == "ping":
+                self._ping_heard_s = now_s
                 self._handler.on_ping(payload)
             else:
                 self._end()

@@ -16,7 +16,7 @@ from crypto_quant.flow.rest import ExchangeRest
 from crypto_quant.market import wire_symbol
 from crypto_quant.seams import Batch
 from crypto_quant.sim.numbers import text8
-from crypto_quant.sim.world.database import Database
+from crypto_quant.sim.world.database import Database, WorldLedger
 from crypto_quant.sim.world.exchange import BASE_URL, Exchange, WorldHttp
 from crypto_quant.sim.world.loop import Process
 from crypto_quant.sim.world.network import WS_URL, Network
@@ -107,6 +107,9 @@ class Life:
             rest=rest,
             connector=self._network.connector(self.process),
             sink=self._database.open(self.process.name),
+            known={symbol: self._database.known(symbol) for symbol in symbols},
+            ledger=WorldLedger(self._database),
+            shelf=None,
             clock=self._clock,
             rng=dice,
             emit=self._emit,
@@ -114,6 +117,7 @@ class Life:
             save_leftover=self.disk.save,
         )
         self.recording_from_us = self.exchange.now_us()
+        self.parts.intake.report_known_gaps()
         self.ending = await self.parts.pipeline.run()
 
     def stop(self) -> None:

@@ -1,0 +1,46 @@
+"""What is proven of a symbol's ids and stored of its candles, read and written for a backfill."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+from crypto_quant.store import coverage
+from crypto_quant.store.timescale import TimescaleSink
+
+_COVERED = """
+SELECT greatest(first_id, $3::bigint), least(last_id, $4::bigint) FROM (
+    SELECT first_id, last_id FROM coverage WHERE venue = $1 AND symbol = $2
+    UNION ALL
+    SELECT first_id, last_id FROM absences WHERE venue = $1 AND symbol = $2
+) AS known
+WHERE last_id >= $3 AND first_id <= $4 ORDER BY 1"""
+_CANDLES = """
+SELECT count(*) FROM candles WHERE venue = $1 AND symbol = $2 AND timeframe = $3
+AND time >= to_timestamp($4::bigint) AND time < to_timestamp($5::bigint)"""
+_NS_PER_S = 1_000_000_000
+
+
+class StoreLedger:
+    """A ``seams.Ledger`` on the connections of a sink."""
+
+    def __init__(self, sink: TimescaleSink) -> None:
+        self._sink = sink
+
+    async def covered(self, venue: str, symbol: str, first: int, last: int) -> Sequence[tuple[int, int]]:
+        """Return the inclusive ranges proven within ``first`` to ``last``: stored, or known to be nowhere."""
+        async with self._sink.reading() as connection:
+            return [tuple(row) for row in await connection.fetch(_COVERED, venue, symbol, first, last)]
+
+    async def record_absence(self, venue: str, symbol: str, first: int, last: int, proof: str) -> None:
+        """Record that no source has these ids (inclusive), unless some of them have come meanwhile."""
+        # a ValueError says that one of them is stored: what came meanwhile is not absent
+        with suppress(ValueError):
+            async with self._sink.reading() as connection, connection.transaction():
+                await coverage.record_absence(connection, venue, symbol, first, last, proof)
+
+    async def candles_between(self, venue: str, symbol: str, timeframe: str, first_ns: int, end_ns: int) -> int:
+        """Return how many candles are stored that open from ``first_ns`` (inclusive) to ``end_ns`` (exclusive)."""
+        async with self._sink.reading() as connection:
+            found: int = await connection.fetchval(
+                _CANDLES, venue, symbol, timeframe, first_ns // _NS_PER_S, end_ns // _NS_PER_S
+            )
+            return found
