@@ -10,29 +10,37 @@ from crypto_quant.binance.session import Session
 from crypto_quant.continuity import CandleClock, Sequencer, Verdict
 from crypto_quant.errors import StoreRejected, StoreUnavailable
 from crypto_quant.flow import intake as intake_module
+from crypto_quant.flow.backfill import Backfiller
 from crypto_quant.flow.candles import CandleKeeper
 from crypto_quant.flow.collector import BinanceWSCollector
+from crypto_quant.flow.delivery import Delivery
 from crypto_quant.flow.intake import Intake
 from crypto_quant.flow.pipeline import Pipeline
+from crypto_quant.flow.proof import AllSeries
 from crypto_quant.flow.stats import PipelineStats
 from crypto_quant.flow.writer import TimescaleWriter
 from crypto_quant.sim.world import database as database_module
 from crypto_quant.sim.world import run
 from crypto_quant.sim.world.database import Database
 
-# the seeds that CI runs are tried in this order; the first that fails has found the bug
+# some of the seeds that CI runs on the recorder as it is
 SEEDS = range(1000, 1120)
 
 Plant = Callable[[pytest.MonkeyPatch], None]
-MUTATIONS: dict[str, Plant] = {}
+MUTATIONS: dict[str, tuple[Plant, int]] = {}
 
 
-def bug(plant: Plant) -> Plant:
-    MUTATIONS[plant.__name__] = plant
-    return plant
+def bug(finder: int) -> Callable[[Plant], Plant]:
+    """Note a planted bug; ``finder`` is the seed that found it last, which is tried first."""
+
+    def note(plant: Plant) -> Plant:
+        MUTATIONS[plant.__name__] = plant, finder
+        return plant
+
+    return note
 
 
-@bug
+@bug(1001)
 def sequencer_sees_no_gap(patch: pytest.MonkeyPatch) -> None:
     def observe(self: Sequencer, trade_id: int) -> Verdict:
         self.last = max(self.last, trade_id)
@@ -41,7 +49,7 @@ def sequencer_sees_no_gap(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Sequencer, "observe", observe)
 
 
-@bug
+@bug(1001)
 def sequencer_takes_late_ids_for_duplicates(patch: pytest.MonkeyPatch) -> None:
     observe = Sequencer.observe
 
@@ -52,7 +60,7 @@ def sequencer_takes_late_ids_for_duplicates(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Sequencer, "observe", worse)
 
 
-@bug
+@bug(1001)
 def writer_drops_a_batch_when_the_store_is_away(patch: pytest.MonkeyPatch) -> None:
     insist = TimescaleWriter._insist
 
@@ -67,7 +75,7 @@ def writer_drops_a_batch_when_the_store_is_away(patch: pytest.MonkeyPatch) -> No
     patch.setattr(TimescaleWriter, "_insist", once)
 
 
-@bug
+@bug(1011)
 def a_refused_row_takes_its_neighbours_along(patch: pytest.MonkeyPatch) -> None:
     store = TimescaleWriter._store
 
@@ -90,7 +98,7 @@ def a_refused_row_takes_its_neighbours_along(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(TimescaleWriter, "_store", careless)
 
 
-@bug
+@bug(1011)
 def statistics_forget_what_is_set_aside(patch: pytest.MonkeyPatch) -> None:
     set_aside = TimescaleWriter._set_aside
 
@@ -102,12 +110,12 @@ def statistics_forget_what_is_set_aside(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(TimescaleWriter, "_set_aside", silent)
 
 
-@bug
+@bug(1033)
 def what_is_unstored_is_forgotten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(TimescaleWriter, "unstored", lambda _self: [])
 
 
-@bug
+@bug(1033)
 def the_drain_forgets_what_is_in_flight(patch: pytest.MonkeyPatch) -> None:
     unstored = TimescaleWriter.unstored
 
@@ -119,22 +127,22 @@ def the_drain_forgets_what_is_in_flight(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(TimescaleWriter, "unstored", forgetful)
 
 
-@bug
+@bug(1021)
 def pressure_is_not_felt(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(BinanceWSCollector, "pause", lambda _self: None)
 
 
-@bug
+@bug(1004)
 def reading_is_never_resumed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(BinanceWSCollector, "resume", lambda _self: None)
 
 
-@bug
+@bug(1001)
 def a_silent_link_is_kept(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Session, "_watch_silence", lambda _self, _now_ns: None)
 
 
-@bug
+@bug(1001)
 def a_lost_link_is_not_replaced(patch: pytest.MonkeyPatch) -> None:
     keep = BinanceWSCollector._keep
 
@@ -148,12 +156,12 @@ def a_lost_link_is_not_replaced(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(BinanceWSCollector, "_keep", once)
 
 
-@bug
+@bug(1000)
 def pings_are_not_answered(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Session, "on_ping", lambda _self, _payload, _now_ns: None)
 
 
-@bug
+@bug(1004)
 def messages_are_not_paced(patch: pytest.MonkeyPatch) -> None:
     begin = Session.__init__
 
@@ -163,7 +171,7 @@ def messages_are_not_paced(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Session, "__init__", hasty)
 
 
-@bug
+@bug(1002)
 def an_open_candle_is_stored(patch: pytest.MonkeyPatch) -> None:
     kline = Intake._kline
     patch.setattr(Intake, "_kline", lambda self, message, payload: kline(self, _opened(message), payload))
@@ -173,7 +181,7 @@ def _opened(message: Any) -> Any:
     return msgspec.structs.replace(message, k=msgspec.structs.replace(message.k, x=True))
 
 
-@bug
+@bug(1011)
 def missing_candles_are_not_fetched(patch: pytest.MonkeyPatch) -> None:
     async def look(_self: CandleKeeper) -> None:
         pass
@@ -181,12 +189,12 @@ def missing_candles_are_not_fetched(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(CandleKeeper, "look", look)
 
 
-@bug
+@bug(1011)
 def a_missing_candle_is_called_had(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(CandleClock, "due", lambda _self, _now_ns: [])
 
 
-@bug
+@bug(1000)
 def a_digit_is_rounded(patch: pytest.MonkeyPatch) -> None:
     row = intake_module.trade_row
 
@@ -196,7 +204,7 @@ def a_digit_is_rounded(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(intake_module, "trade_row", rounded)
 
 
-@bug
+@bug(1000)
 def more_digits_are_taken_than_the_table_holds(patch: pytest.MonkeyPatch) -> None:
     decode = intake_module.decode
 
@@ -208,26 +216,26 @@ def more_digits_are_taken_than_the_table_holds(patch: pytest.MonkeyPatch) -> Non
     patch.setattr(intake_module, "decode", lenient)
 
 
-@bug
+@bug(1000)
 def the_side_is_mistaken(patch: pytest.MonkeyPatch) -> None:
     row = intake_module.trade_row
     patch.setattr(intake_module, "trade_row", lambda *a: row(*a[:7], not a[7], a[8]))
 
 
-@bug
+@bug(1000)
 def times_are_cut_to_milliseconds(patch: pytest.MonkeyPatch) -> None:
     text = intake_module.TimeText.__call__
     patch.setattr(intake_module.TimeText, "__call__", lambda self, time: text(self, time // 1000))
 
 
-@bug
+@bug(1006)
 def duplicates_are_stored(patch: pytest.MonkeyPatch) -> None:
     """The bug of a store without its unique key."""
     key = Database.key
     patch.setattr(Database, "key", lambda self, table, row: (*key(self, table, row), str(len(self.rows[table]))))
 
 
-@bug
+@bug(1003)
 def a_frame_after_damage_is_skipped(patch: pytest.MonkeyPatch) -> None:
     frame, set_aside = Intake.frame, Intake._set_aside
 
@@ -246,7 +254,7 @@ def a_frame_after_damage_is_skipped(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Intake, "frame", skipping)
 
 
-@bug
+@bug(1001)
 def received_is_counted_twice(patch: pytest.MonkeyPatch) -> None:
     gap = Intake._gap
 
@@ -257,7 +265,7 @@ def received_is_counted_twice(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Intake, "_gap", twice)
 
 
-@bug
+@bug(1000)
 def the_drain_does_not_flush(patch: pytest.MonkeyPatch) -> None:
     async def hasty(_self: Pipeline, _writing: Any) -> None:
         pass
@@ -266,24 +274,67 @@ def the_drain_does_not_flush(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Pipeline, "_save", lambda _self, _left: None)
 
 
-@bug
-def a_wall_clock_set_back_holds_batches(patch: pytest.MonkeyPatch) -> None:
-    from crypto_quant.batch import Batcher
+@bug(1010)
+def coverage_claims_what_lies_between(patch: pytest.MonkeyPatch) -> None:
+    honest = AllSeries.covered_by
 
-    due = Batcher.due_ns
+    def generous(self: AllSeries, marks: Any) -> Any:
+        wide: dict[tuple[str, str], Any] = {}
+        for claim in honest(self, marks):
+            known = wide.setdefault((claim.symbol, claim.source), claim)
+            wide[claim.symbol, claim.source] = msgspec.structs.replace(
+                known, first=min(known.first, claim.first), last=max(known.last, claim.last)
+            )
+        return list(wide.values())
 
-    def due_by_the_wall(self: Any) -> Any:
-        at = due(self)
-        return at if not at else at + 3600 * 10**9
+    patch.setattr(AllSeries, "covered_by", generous)
 
-    patch.setattr(Batcher, "due_ns", due_by_the_wall)
-    patch.setattr(Batcher, "max_age_ns", 10**15, raising=False)
+
+@bug(1005)
+def a_restart_forgets_what_is_covered(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Sequencer, "resume", lambda *_: None)
+
+
+@bug(1001)
+def gaps_are_not_closed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Backfiller, "want", lambda *_: None)
+
+
+@bug(1046)
+def gaps_left_by_earlier_runs_are_not_closed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Intake, "report_known_gaps", lambda _self: None)
+
+
+@bug(1008)
+def a_gap_that_rest_could_not_close_is_let_go(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Backfiller, "_put_off", lambda *_: None)
+
+
+@bug(1001)
+def a_page_is_accounted_for_and_not_stored(patch: pytest.MonkeyPatch) -> None:
+    async def store(self: Backfiller, symbol: str, _held: Any, proven: Any, _source: Any) -> None:
+        for gap in proven:
+            assert self.account is not None
+            self.account.found(symbol, gap)
+
+    patch.setattr(Backfiller, "_store", store)
+
+
+@bug(1001)
+def a_page_is_cut_short_by_one(patch: pytest.MonkeyPatch) -> None:
+    trades = Delivery.trades
+
+    async def short(self: Delivery, symbol: str, ids: Any, rows: Any, *rest: Any) -> Any:
+        return await trades(self, symbol, ids, rows[:-1], *rest)
+
+    patch.setattr(Delivery, "trades", short)
 
 
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_a_planted_bug_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    MUTATIONS[name](monkeypatch)
-    for seed in SEEDS:
+    plant, finder = MUTATIONS[name]
+    plant(monkeypatch)
+    for seed in (finder, *SEEDS):
         if run(seed).failure:
             return
     pytest.fail(f"no seed of {SEEDS} has found the bug: {name}")

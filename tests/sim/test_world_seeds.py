@@ -7,11 +7,10 @@ import sys
 
 import pytest
 
-from crypto_quant.sim.world import run
+from crypto_quant.sim.world import run, run_many
 
-# some hundreds within a minute of two cores; more on demand: CRYPTO_QUANT_TEST_SEEDS=5000
-SEEDS = int(os.environ.get("CRYPTO_QUANT_TEST_SEEDS", "120"))
-A_TEST = 20
+# some hundreds within a minute of two processors; more on demand: CRYPTO_QUANT_TEST_SEEDS=5000
+SEEDS = int(os.environ.get("CRYPTO_QUANT_TEST_SEEDS", "200"))
 
 # Seeds that failed once, with what they found.
 FOUND = {
@@ -25,10 +24,13 @@ def hold(seed: int) -> None:
     assert not outcome.failure, f"{outcome.failure}\nreplay: crypto-quant sim --seed {seed} --trace"
 
 
-@pytest.mark.parametrize("first", range(1000, 1000 + SEEDS, A_TEST))
-def test_every_invariant_holds(first: int) -> None:
-    for seed in range(first, min(first + A_TEST, 1000 + SEEDS)):
-        hold(seed)
+def test_every_invariant_holds() -> None:
+    failed = [
+        f"{outcome.failure}\nreplay: crypto-quant sim --seed {outcome.seed} --trace"
+        for outcome in run_many(range(1000, 1000 + SEEDS))
+        if outcome.failure
+    ]
+    assert not failed, "\n".join(failed)
 
 
 @pytest.mark.parametrize("seed", FOUND)
@@ -62,11 +64,11 @@ def test_different_seeds_are_different_worlds() -> None:
 
 def test_worlds_are_not_empty() -> None:
     """Worlds in which nothing goes wrong, or nothing is recorded, prove nothing."""
-    outcomes = [run(seed) for seed in range(2000, 2030)]
-    assert sum(outcome.crashes for outcome in outcomes) >= 5
-    assert sum(outcome.lives for outcome in outcomes) >= 40
+    outcomes = [run(seed) for seed in range(2000, 2020)]
+    assert sum(outcome.crashes for outcome in outcomes) >= 3
+    assert sum(outcome.lives for outcome in outcomes) >= 25
     assert min(outcome.stored for outcome in outcomes) > 0
-    assert sum(outcome.stored for outcome in outcomes) > 10_000
+    assert sum(outcome.stored for outcome in outcomes) > 8_000
 
 
 def test_hours_pass_in_seconds() -> None:

@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 @click.option("--seeds", default=100, show_default=True, type=click.IntRange(1), help="How many worlds to run.")
 @click.option("--from", "first", default=0, show_default=True, type=click.IntRange(0), help="The first seed.")
 @click.option("--seed", type=click.IntRange(0), help="Run this one seed alone.")
+@click.option("--jobs", type=click.IntRange(1), help="Worlds at a time. [default: one a processor]")
 @click.option("--trace", is_flag=True, help="Print everything that happens in the world; needs --seed.")
 @click.option(
     "--hours", type=click.FloatRange(0.01, 1000), help="Hours of faults in each world, instead of the minutes drawn."
 )
-def sim(*, seeds: int, first: int, seed: int | None, trace: bool, hours: float | None) -> None:
+def sim(*, seeds: int, first: int, seed: int | None, jobs: int | None, trace: bool, hours: float | None) -> None:
     """Run the real recorder in simulated worlds and check that it keeps its promise.
 
     A seed decides everything: the market, the recorder's settings, what fails when, and where the recorder is
@@ -28,7 +29,7 @@ def sim(*, seeds: int, first: int, seed: int | None, trace: bool, hours: float |
     """
     if trace and seed is None:
         raise click.UsageError("--trace needs --seed: a trace is the story of one world")
-    from crypto_quant.sim.world import run  # noqa: PLC0415  # --help stays instant
+    from crypto_quant.sim.world import run, run_many  # noqa: PLC0415  # --help stays instant
 
     if seed is not None:
         outcome = run(seed, hours=hours, tell=click.echo if trace else None)
@@ -39,8 +40,8 @@ def sim(*, seeds: int, first: int, seed: int | None, trace: bool, hours: float |
     started = time.monotonic()
     failed: list[Outcome] = []
     total = [0.0, 0, 0, 0]
-    for done, number in enumerate(range(first, first + seeds), start=1):
-        outcome = run(number, hours=hours)
+    outcomes = run_many(range(first, first + seeds), hours=hours, jobs=min(jobs, seeds) if jobs else None)
+    for done, outcome in enumerate(outcomes, start=1):
         total = [
             total[0] + outcome.seconds,
             total[1] + outcome.stored,
@@ -49,7 +50,7 @@ def sim(*, seeds: int, first: int, seed: int | None, trace: bool, hours: float |
         ]
         if outcome.failure:
             failed.append(outcome)
-            click.echo(f"{_story(outcome)}\n  replay: {_command(number, hours)}")
+            click.echo(f"{_story(outcome)}\n  replay: {_command(outcome.seed, hours)}")
         if sys.stderr.isatty():
             click.echo(f"\r{done} of {seeds} worlds, {len(failed)} failed ", err=True, nl=done == seeds)
     click.echo(

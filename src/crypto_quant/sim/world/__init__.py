@@ -5,7 +5,8 @@ is the one room of ``sim`` that knows the recorder: it drives the rooms of ``flo
 them against the tape with the exchange's own code.
 """
 
+from crypto_quant.sim.world.many import run_many
 from crypto_quant.sim.world.plan import Plan, draw
 from crypto_quant.sim.world.world import Outcome, World, run
 
-__all__ = ["Outcome", "Plan", "World", "draw", "run"]
+__all__ = ["Outcome", "Plan", "World", "draw", "run", "run_many"]

@@ -138,7 +138,7 @@ class WorldLink:
         if not mark:
             return payload[:-1]
         price, _, rest = tail.partition(b'"')
-        other = dice.choice((price + b"5", b"-" + price, b"1e5", b"NaN", b"", b"1" * 13 + b".0", price + b"\t1"))
+        other = dice.choice((b"1" + price + b"5", b"-" + price, b"1e5", b"NaN", b"", b"1" * 13 + b".0", price + b"\t1"))
         return head + mark + other + b'"' + rest
 
     def subscribe(self, names: list[str]) -> None:
