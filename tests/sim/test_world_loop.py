@@ -52,7 +52,7 @@ def test_waiting_for_nothing_is_told() -> None:
 
 def test_turning_on_the_spot_is_told() -> None:
     async def spin() -> None:
-        while True:
+        while True:  # noqa: ASYNC110  # that is the point
             await asyncio.sleep(0)
 
     with pytest.raises(Standstill, match="without a pause"):
@@ -74,7 +74,7 @@ def test_the_dead_take_no_step_and_say_no_last_word(steps: int) -> None:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(child())
-                while True:
+                while True:  # noqa: ASYNC110  # many steps to die at
                     await asyncio.sleep(0.3)
         finally:
             said.append("parent")
