@@ -15,7 +15,7 @@ from crypto_quant.binance.venues import venue_spec
 from crypto_quant.config import Settings
 from crypto_quant.errors import ConfigError
 from crypto_quant.flow.archives import ArchiveShelf
-from crypto_quant.flow.assembly import assemble, known_symbols
+from crypto_quant.flow.assembly import assemble, known_symbols, owe_candles
 from crypto_quant.flow.delivery import Delivery
 from crypto_quant.flow.history_run import HistoryRun, Report
 from crypto_quant.flow.intake import Intake, Known
@@ -102,6 +102,8 @@ async def open_recorder(settings: Settings, emit: Emit, rng: random.Random | Non
             quarantine=FileQuarantine(directory / "set-aside", emit=emit),
             save_leftover=save,
         )
+        if settings.backfill:
+            await owe_candles(StoreLedger(sink), settings.venue, parts.intake.clocks, exchange_ns)
         emit(
             events.RecordingStarted(
                 venue=settings.venue.value, symbols=len(symbols), streams=parts.streams, links=parts.links

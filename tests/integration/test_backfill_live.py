@@ -7,7 +7,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from recording import Running, assert_trades_equal, recording
+from recording import Running, assert_candles_equal, assert_trades_equal, recording
 
 from crypto_quant import events
 from crypto_quant.sim.server import SimulatedExchange
@@ -191,3 +191,24 @@ async def test_a_restart_closes_the_hole_that_the_stop_has_left(
         assert rows[-1]["last_id"] - rows[0]["first_id"] + 1 == stored
     finally:
         await connection.close()
+
+
+async def test_a_restart_fetches_the_candles_of_the_time_between(
+    database_url: str, exchange: SimulatedExchange, tmp_path: Path
+) -> None:
+    streams = ("kline_1s",)
+    async with recording(
+        database_url, exchange.ws_url, exchange.rest_url, tmp_path, streams=streams, candle_grace=0.5
+    ) as run:
+        await run.until(lambda: run.stats.candles_written >= 2)
+        await run.stop()
+    await asyncio.sleep(3)
+    async with recording(
+        database_url, exchange.ws_url, exchange.rest_url, tmp_path, streams=streams, candle_grace=0.5
+    ) as run:
+        await run.until(lambda: run.stats.candles_fetched >= 2)
+        await run.stop()
+    stored = await assert_candles_equal(database_url, exchange, "btcusdt", "1s")
+    opens = [int(row[0]) for row in stored]
+    assert opens == list(range(opens[0], opens[-1] + 1, 1_000_000))
+    assert len(opens) >= 5

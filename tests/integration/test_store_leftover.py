@@ -82,3 +82,20 @@ async def test_the_psql_command_does_what_it_says(tmp_path: Path, database_url: 
     async with sink.reading() as connection:
         assert await queries.counts(connection) == {Table.TRADES: 100, Table.CANDLES: 1}
     await sink.close()
+
+
+async def test_rows_that_are_stored_with_another_content_are_named_by_their_place(
+    database_url: str, tmp_path: Path
+) -> None:
+    sink = await open_sink(database_url)
+    rows = [trade_line(number) for number in range(1500)]
+    await sink.write(Batch(Table.TRADES, [rows[3], rows[1200]]))
+    changed = [*rows[:3], rows[3].replace(b"\tt\t", b"\tf\t"), *rows[4:1200], rows[1200].replace(b"\tt\t", b"\tf\t")]
+    (left,) = write_leftover(tmp_path, [Batch(Table.TRADES, changed)])
+    receipt = await load_leftover(sink, left.path)
+    await sink.close()
+    assert (receipt.written, receipt.duplicates, receipt.conflicting) == (1199, 0, (3, 1200))
+
+
+def trade_line(number: int) -> bytes:
+    return f"2024-08-08 12:00:00+00\tspot\tbtcusdt\t{number}\t1\t1\t{number}\t{number}\tt\t\\N\n".encode()

@@ -136,3 +136,31 @@ def test_the_memory_of_a_clock_is_bounded_and_forgets_nothing_missing() -> None:
     assert len(due) <= RANGES_MAX
     claimed = {second for start, end in due for second in range(start // NS_PER_S, end // NS_PER_S + 1)}
     assert set(range(0, 2 * RANGES_MAX + 100, 2)) <= claimed
+
+
+STORED = st.lists(st.tuples(st.integers(0, 50), st.integers(0, 8)).map(lambda pair: (pair[0], sum(pair))), max_size=8)
+
+
+@given(STORED, STORED, IDS, st.booleans())
+def test_going_on_from_earlier_runs_never_leaves_out_an_id_that_was_not_seen(
+    covered: list[tuple[int, int]], absent: list[tuple[int, int]], ids: list[int], steps_by_itself: bool
+) -> None:
+    sequencer = Sequencer()
+    sequencer.resume(covered, absent)
+    stored = {number for first, last in covered for number in range(first, last + 1)}
+    gone = {number for first, last in absent for number in range(first, last + 1)}
+    had = set(stored) | {number for number in gone if stored and min(stored) < number < max(stored)}
+    assert sequencer.gaps == missing(had)
+    assert sequencer.last == max(stored, default=-1)
+    seen: set[int] = set()
+    for trade_id in ids:
+        highest = max(had, default=-1)
+        if steps_by_itself and trade_id == sequencer.last + 1:
+            sequencer.last = trade_id
+        else:
+            verdict = sequencer.observe(trade_id)
+            assert (verdict is Verdict.DUPLICATE) == (trade_id in seen)
+            assert (verdict is Verdict.GAP) == (highest != -1 and trade_id > highest + 1)
+        seen.add(trade_id)
+        had.add(trade_id)
+        assert sequencer.gaps == missing(had)

@@ -143,3 +143,14 @@ def test_after_a_429_nothing_is_asked_until_its_time_and_the_longest_holds() -> 
     budget.punish(10 * S)
     assert budget.reserve(1, 0) == 30 * S
     assert budget.reserve(1, 30 * S) == 0
+
+
+def test_what_can_wait_leaves_the_rest_of_the_budget_to_what_cannot() -> None:
+    budget = WeightBudget(100)  # 80 to spend
+    for _ in range(10):
+        assert budget.reserve(4, 0, share=0.5) == 0
+    assert budget.reserve(4, 0, share=0.5) == 60 * 10**9
+    assert budget.reserve(40, 0) == 0
+    # what is live counts against those that wait, and they come back when the minute is over
+    assert budget.reserve(4, 59 * 10**9, share=0.5) > 0
+    assert budget.reserve(4, 60 * 10**9, share=0.5) == 0

@@ -182,3 +182,11 @@ def test_rest_is_where_the_streams_are_unless_said_otherwise(ws_url: str, rest_u
 
 def test_a_stream_url_without_a_scheme_is_itself_to_blame() -> None:
     assert "not a WebSocket URL: 'localhost:9443'" in refusal({"ws_url": "localhost:9443"})
+
+
+def test_the_archive_is_where_the_exchange_is() -> None:
+    assert load({}, {}).archive_url is None
+    assert load({"ws_url": "ws://a:1"}, {}).archive_url == "http://a:1"
+    assert load({"ws_url": "ws://a:1", "archive_url": "http://b:2"}, {}).archive_url == "http://b:2"
+    assert load({"rest_url": "http://a:1"}, {}).archive_url == "http://a:1"
+    assert load({"rest_url": "http://a:1", "archive_url": "http://b:2"}, {}).archive_url == "http://b:2"

@@ -283,3 +283,22 @@ async def test_a_refused_row_is_not_claimed_as_proven() -> None:
     proven = {number: source for first, last, source in covered for number in range(first, last + 1)}
     assert proven == {5: "rest", 6: "rest", 8: "rest", 9: "void", 10: "rest"}
     assert len(quarantine.kept) == 1
+
+
+async def test_a_hole_that_was_begun_is_finished_though_the_newest_id_runs_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backfill, "PAGE", 10)
+    monkeypatch.setattr(backfill, "_PAGES_A_TURN", 1)
+    async with scene(tmp_path, range(100, 200), reach=400) as it:
+        page = it.filler._rest.agg_trades
+
+        async def while_trading(*args: object, **more: object) -> object:
+            it.account.sequencer.last += 50
+            return await page(*args, **more)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(it.filler._rest, "agg_trades", while_trading)
+        it.filler.want("btcusdt", Gap(100, 199))
+        await until(lambda: it.filler.idle)
+    assert it.stored() == list(range(100, 200))
+    assert not it.told.of(events.GapLeftOpen)

@@ -2,6 +2,7 @@
 
 import json
 import random
+from typing import Any
 
 import pytest
 from flow_doubles import NOW_NS, Journal, MemoryQuarantine, MemorySink, SetClock, agg_frame, kline_frame
@@ -10,12 +11,12 @@ from hypothesis import strategies as st
 
 from crypto_quant import events
 from crypto_quant.binance import wire
-from crypto_quant.continuity import CandleClock
-from crypto_quant.flow.intake import Intake, time_ns
+from crypto_quant.continuity import CandleClock, Gap
+from crypto_quant.flow.intake import Intake, Known, time_ns
 from crypto_quant.flow.stats import PipelineStats
 from crypto_quant.flow.writer import TimescaleWriter
 from crypto_quant.market import Timeframe, Venue
-from crypto_quant.seams import Table
+from crypto_quant.seams import Source, Table
 
 GRACE_NS = 10 * 10**9
 MINUTE_MS = 1_790_856_000_000
@@ -24,7 +25,7 @@ MINUTE_MS = 1_790_856_000_000
 class Bench:
     """An intake of btcusdt and 币安人生usdt with one-minute candles, and what comes out of it."""
 
-    def __init__(self, *timeframes: Timeframe) -> None:
+    def __init__(self, *timeframes: Timeframe, **more: Any) -> None:
         self.stats = PipelineStats(0)
         self.journal = Journal()
         self.quarantine = MemoryQuarantine()
@@ -44,6 +45,7 @@ class Bench:
             stats=self.stats,
             quarantine=self.quarantine,
             emit=self.journal,
+            **more,
         )
 
     def take(self, *frames: bytes) -> None:
@@ -269,3 +271,67 @@ def test_other_events_are_counted_and_left() -> None:
     bench = Bench()
     bench.take(json.dumps({"stream": "x", "data": {"e": "depthUpdate"}}).encode())
     assert (bench.stats.frames_ignored, bench.stats.frames_received, bench.quarantine.kept) == (1, 1, [])
+
+
+# -- going on where earlier runs stopped ----------------------------------------------------------------------
+
+
+def resumed(known: Known) -> tuple[Bench, list[tuple[str, Gap]]]:
+    told: list[tuple[str, Gap]] = []
+    return Bench(known={"btcusdt": known}, on_gap=lambda symbol, gap: told.append((symbol, gap))), told
+
+
+def test_the_first_trade_after_a_restart_shows_what_was_missed() -> None:
+    bench, told = resumed(Known([(100, 200)]))
+    bench.take(agg_frame(205), agg_frame(206), agg_frame(5, symbol="币安人生USDT"))
+    assert told == [("btcusdt", Gap(201, 204))]
+    assert [(event.first, event.last) for event in bench.journal.of(events.GapFound)] == [(201, 204)]
+    assert (bench.stats.gaps, bench.stats.gaps_open, bench.stats.missing_trades) == (1, 1, 4)
+    bench.take(*(agg_frame(number) for number in (201, 203, 202, 204)))
+    assert (bench.stats.gaps, bench.stats.gaps_open, bench.stats.missing_trades) == (1, 0, 0)
+
+
+def test_a_restart_without_a_break_has_no_gap() -> None:
+    bench, told = resumed(Known([(100, 200)]))
+    bench.take(agg_frame(201))
+    assert told == bench.journal.of(events.GapFound) == []
+    assert bench.stats.gaps_open == 0
+
+
+def test_gaps_of_earlier_runs_are_told_once_and_absent_ids_are_none() -> None:
+    bench, told = resumed(Known([(100, 110), (115, 120), (130, 140)], [(121, 125), (90, 99), (141, 150)]))
+    assert (bench.stats.gaps, bench.stats.gaps_open, bench.stats.missing_trades) == (0, 2, 8)
+    bench.intake.report_known_gaps()
+    assert told == [("btcusdt", Gap(111, 114)), ("btcusdt", Gap(126, 129))]
+    assert [(event.symbol, event.gaps, event.missing) for event in bench.journal.of(events.GapsKnown)] == [
+        ("btcusdt", 2, 8)
+    ]
+
+
+def test_an_id_of_an_earlier_run_is_the_stores_to_judge_and_only_then_a_duplicate() -> None:
+    """Coverage proves that a trade of that id is stored, not that it was this one."""
+    bench, _ = resumed(Known([(100, 200)], [(150, 150)]))
+    bench.take(agg_frame(200), agg_frame(180), agg_frame(181), agg_frame(180), agg_frame(200))
+    assert bench.ids() == [200, 180, 181]
+    assert bench.stats.trades_duplicate == 2
+    assert bench.stats.gaps_open == bench.stats.missing_trades == 0
+    bench.adds_up()
+
+
+def test_an_exchange_that_counts_anew_loses_nothing_to_earlier_runs() -> None:
+    bench, _ = resumed(Known([(0, 500)]))
+    bench.take(*(agg_frame(number) for number in range(600)))
+    assert bench.ids() == list(range(600))
+
+
+def test_a_neutralised_id_is_proven_without_a_row() -> None:
+    bench = Bench()
+    bench.take(agg_frame(1), agg_frame(2, price="0.00000000", quantity="0.00000000", first=-1, last=-1), agg_frame(3))
+    assert bench.ids() == [1, 3]
+    lane = bench.writer._trades
+    assert sorted((each.first, each.last, each.source) for each in bench.writer._series.covered_by(lane.marks)) == [
+        (1, 1, Source.STREAM),
+        (2, 2, Source.VOID),
+        (3, 3, Source.STREAM),
+    ]
+    assert (bench.stats.trades_void, bench.stats.pending_trades) == (1, 2)

@@ -16,7 +16,7 @@ from crypto_quant.flow import writer as writer_module
 from crypto_quant.flow.stats import PipelineStats
 from crypto_quant.flow.writer import TimescaleWriter
 from crypto_quant.market import AggTrade, Candle, Timeframe, Venue
-from crypto_quant.seams import Batch, Clock, Receipt, Source, Table
+from crypto_quant.seams import Batch, Clock, Covered, Receipt, Source, Table
 
 
 @pytest.fixture(autouse=True)
@@ -413,3 +413,95 @@ async def test_a_sink_that_loses_the_answer_may_be_told_twice_and_stores_once() 
         bench.writer.add_candle(candle(1))
         await bench.writer.flush()
     assert bench.journal.of(events.CandleStored) == [stored_candle(1)]
+
+
+# -- what a batch proves ------------------------------------------------------------------------------------
+
+
+def proven(sink: MemorySink) -> list[int]:
+    return sorted(number for each in sink.covered for number in range(each.first, each.last + 1))
+
+
+async def test_a_batch_proves_the_ids_of_its_rows() -> None:
+    bench = Bench(batch_size=3)
+    async with bench.running():
+        bench.give([1, 2, 3, 7, 8, 5])
+        await bench.writer.flush()
+    assert proven(bench.sink) == sorted(bench.stored()) == [1, 2, 3, 5, 7, 8]
+    assert {(each.venue, each.symbol, each.source) for each in bench.sink.covered} == {
+        ("spot", "btcusdt", Source.STREAM)
+    }
+
+
+async def test_a_row_that_is_set_aside_is_not_proven() -> None:
+    bad = {3, 4, 11}
+    bench = Bench(MemorySink(refuses=lambda line: number_of(line) in bad))
+    async with bench.running():
+        bench.give(range(16))
+        await bench.writer.flush()
+    good = [number for number in range(16) if number not in bad]
+    assert proven(bench.sink) == sorted(bench.stored()) == good
+    for batch in bench.sink.batches:
+        ids = [number for each in batch.covered for number in range(each.first, each.last + 1)]
+        assert sorted(ids) == sorted(map(number_of, batch.rows))
+
+
+async def test_a_batch_that_is_tried_again_proves_its_ids_once() -> None:
+    bench = Bench(MemorySink(failures=[StoreUnavailable("away", subject="trades")]))
+    async with bench.running():
+        bench.give([1, 2])
+        await bench.writer.flush()
+    assert proven(bench.sink) == [1, 2]
+
+
+async def test_an_id_that_is_rightly_without_a_row_is_proven_all_the_same() -> None:
+    bench = Bench()
+    void = bench.writer.series("spot", "btcusdt", Source.VOID)
+    async with bench.running():
+        bench.give([1])
+        bench.writer.add_trade_row(b"", NOW_NS, NOW_NS, void, 2)
+        bench.give([3])
+        await bench.writer.flush()
+        bench.writer.add_trade_row(b"", NOW_NS, NOW_NS, void, 4)
+        await bench.writer.flush()
+    assert bench.stored() == [1, 3]
+    assert sorted((each.first, each.last, each.source) for each in bench.sink.covered) == [
+        (1, 1, Source.STREAM), (2, 2, Source.VOID), (3, 3, Source.STREAM), (4, 4, Source.VOID),
+    ]  # fmt: skip
+    assert bench.stats.pending_trades == bench.writer.pending == 0
+
+
+def test_what_is_left_over_proves_nothing_and_holds_rows_alone() -> None:
+    bench = Bench()
+    bench.give([1])
+    bench.writer.add_trade_row(b"", NOW_NS, NOW_NS, bench.writer.series("spot", "btcusdt", Source.VOID), 2)
+    assert bench.writer.unstored() == [Batch(Table.TRADES, [row(1)])]
+    alone = Bench()
+    alone.writer.add_trade_row(b"", NOW_NS, NOW_NS, alone.series, 2)
+    assert alone.writer.unstored() == []
+
+
+async def test_a_trade_given_as_a_value_names_its_source() -> None:
+    bench = Bench()
+    trade = AggTrade(
+        venue=Venue.SPOT, symbol="btcusdt", trade_id=7, price="1", quantity="1", first_trade_id=1, last_trade_id=1,
+        time_ns=NOW_NS, is_buyer_maker=True, received_ns=None,
+    )  # fmt: skip
+    async with bench.running():
+        bench.writer.add_trade(trade, Source.REST)
+        await bench.writer.flush()
+    assert bench.sink.covered == [Covered("spot", "btcusdt", 7, 7, Source.REST)]
+
+
+async def test_conflicting_trades_are_kept_counted_and_told_once() -> None:
+    bench = Bench(MemorySink(conflicts=lambda line: number_of(line) in (2, 3)))
+    async with bench.running():
+        bench.give([1, 2, 3, 4])
+        await bench.writer.flush()
+    assert bench.stored() == [1, 4]
+    assert [(kind, raw) for kind, raw, _ in bench.quarantine.kept] == [("row", row(2)), ("row", row(3))]
+    stats = bench.stats
+    assert (stats.trades_written, stats.trades_set_aside, stats.trades_conflicting) == (2, 2, 2)
+    assert stats.pending_trades == 0
+    told = bench.journal.of(events.TradesConflicting)
+    assert [(event.rows, event.row) for event in told] == [(2, row(2).decode().rstrip("\n"))]

@@ -73,7 +73,7 @@ def backfill(
 
     Whole days come from the exchange's archives (zip, verified against its CHECKSUM), the rest over REST. What is
     proven to be stored is skipped, so the same command again goes on where it was stopped. Exit code 0: complete;
-    1: something failed; 3: ids are missing still.
+    1: something failed; 3: ids are missing still, or days could not be had.
     """  # fmt: skip
     given = {**flags, "symbols": symbols or None, "streams": flags["streams"] or None}
     given["log_level"] = flags["log_level"] or os.environ.get("CRYPTO_QUANT_LOG_LEVEL") or "WARNING"
@@ -124,7 +124,7 @@ async def _backfill(settings: Settings, first: date, last: date, jobs: int, as_j
     _tell(outcomes, time.monotonic() - started, as_json)
     if any(outcome.failures for outcome in outcomes):
         return 1
-    return 3 if any(outcome.missing for outcome in outcomes) else 0
+    return 3 if any(outcome.missing or outcome.days_unknown for outcome in outcomes) else 0
 
 
 class _Bar:

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import msgspec
 
@@ -22,10 +23,20 @@ from crypto_quant.flow.pipeline import Pipeline, SaveLeftover
 from crypto_quant.flow.rest import ExchangeRest
 from crypto_quant.flow.stats import PipelineStats
 from crypto_quant.flow.writer import TimescaleWriter
-from crypto_quant.market import Timeframe, fold_symbol
+from crypto_quant.market import Timeframe, Venue, fold_symbol
 from crypto_quant.seams import Clock, Connector, Emit, Ledger, Quarantine, Sink
 
 _START_TRIES = 4
+# so many candles of a series are fetched at most when a recording goes on; `backfill` loads more
+_CANDLES_BACK = 10_000
+
+
+class CandleLedger(Protocol):
+    """Who knows the newest candles that are stored."""
+
+    async def latest_candles(self, venue: str, series: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], int]:
+        """Return the open time (ns) of the newest candle of each (symbol, timeframe) that has any."""
+        ...
 
 
 class Parts(msgspec.Struct, frozen=True):
@@ -142,6 +153,22 @@ async def known_symbols(settings: Settings, rest: ExchangeRest, emit: Emit) -> t
     for symbol, status in not_trading(symbols, info.symbols).items():
         emit(events.SymbolNotTrading(symbol=symbol, status=status))
     return symbols, info.server_time_ns
+
+
+async def owe_candles(
+    ledger: CandleLedger, venue: Venue, clocks: Mapping[tuple[str, Timeframe], CandleClock], exchange_ns: int
+) -> None:
+    """Begin the candles' accounts behind the newest stored ones, so that those since then are fetched over REST."""
+    if not clocks or not exchange_ns:
+        return
+    series = [(symbol, timeframe.value) for symbol, timeframe in clocks]
+    latest = await ledger.latest_candles(venue.value, series)
+    for (symbol, timeframe), clock in clocks.items():
+        open_ns = latest.get((symbol, timeframe.value))
+        if open_ns is not None and open_ns < exchange_ns:
+            following = timeframe.next_open_ns(open_ns)
+            length = timeframe.next_open_ns(following) - following
+            clock.start(max(following, exchange_ns - _CANDLES_BACK * length))
 
 
 def _candle_clocks(

@@ -56,13 +56,18 @@ class Account(Protocol):
 
 
 class _Job(NamedTuple):
-    """A hole that waits for its turn. ``jumps``: how often REST has jumped over all of it; ``pause_s``: the last."""
+    """A hole that waits for its turn. ``jumps``: how often REST has jumped over all of it; ``pause_s``: the last.
+
+    ``near``: it was within reach once. The newest id runs away from a hole while it is being closed, and what was
+    begun is finished.
+    """
 
     symbol: str
     gap: Gap
     pause_s: float = 0.0
     jumps: int = 0
     told: bool = False
+    near: bool = False
 
 
 class Backfiller:
@@ -147,7 +152,9 @@ class Backfiller:
         """Close what of the hole is still open; whatever ails the outer world puts it off, never ends the recorder."""
         assert self.account is not None  # noqa: S101  # wired by compose
         pages = 0
-        for gap in await self._within_reach(job, self.account):
+        open_parts = await self._within_reach(job, self.account)
+        job = job._replace(near=True)
+        for gap in open_parts:
             left = gap
             while left.size > 0:
                 if pages == _PAGES_A_TURN:
@@ -198,7 +205,7 @@ class Backfiller:
 
     async def _within_reach(self, job: _Job, account: Account) -> Sequence[Gap]:
         """Return what of the hole is still open and not too far back; tell of the rest."""
-        floor = account.newest(job.symbol) - self._reach
+        floor = job.gap.first if job.near else account.newest(job.symbol) - self._reach
         if job.gap.first < floor:
             far = account.still_missing(job.symbol, Gap(job.gap.first, min(job.gap.last, floor - 1)))
             if far:

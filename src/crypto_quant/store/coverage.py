@@ -23,7 +23,7 @@ INSERT INTO coverage (venue, symbol, first_id, last_id, source, newest)
 SELECT venue, symbol, first_id, last_id, source, true
 FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::text[])
     AS given (venue, symbol, first_id, last_id, source)
-ORDER BY venue, symbol
+ORDER BY venue COLLATE "C", symbol COLLATE "C"
 ON CONFLICT (venue, symbol) WHERE newest
 DO UPDATE SET last_id = excluded.last_id, updated_at = now()
 WHERE coverage.last_id = excluded.first_id - 1 AND coverage.source = excluded.source
@@ -34,7 +34,7 @@ _LOCK = """
 SELECT c.venue, c.symbol
 FROM unnest($1::text[], $2::text[]) AS given (venue, symbol)
 JOIN coverage c ON c.venue = given.venue AND c.symbol = given.symbol AND c.newest
-ORDER BY c.venue, c.symbol FOR UPDATE OF c"""
+ORDER BY c.venue COLLATE "C", c.symbol COLLATE "C" FOR UPDATE OF c"""
 
 # What a change between two ids (inclusive) can touch: from the range that begins at or below the lower one to those
 # that begin at or below the higher one, and the newest.
@@ -215,16 +215,19 @@ async def cover_stored(connection: Reading, venue: str, symbol: str) -> list[tup
 
 def _by_series(covered: Iterable[Covered]) -> dict[_Series, list[tuple[int, int, str]]]:
     """Return the given ranges by series, lowest first; what touches within one source is joined."""
-    sets: dict[_Series, dict[str, RangeSet]] = {}
+    given: dict[_Series, list[tuple[int, int, str]]] = {}
     for each in covered:
-        if each.first < 0:
-            raise ValueError(f"{each.symbol}: {each.first} is no id")
-        by_source = sets.setdefault((each.venue, each.symbol), {})
-        by_source.setdefault(each.source.value, RangeSet()).add(each.first, each.last)
-    return {
-        series: sorted((a, b, source) for source, ranges in by_source.items() for a, b in ranges.ranges())
-        for series, by_source in sets.items()
-    }
+        if not 0 <= each.first <= each.last:
+            raise ValueError(f"{each.symbol}: {each.first} to {each.last} is no range of ids")
+        given.setdefault((each.venue, each.symbol), []).append((each.first, each.last, each.source.value))
+    return {series: ranges if len(ranges) == 1 else _joined(ranges) for series, ranges in given.items()}
+
+
+def _joined(ranges: Iterable[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
+    by_source: dict[str, RangeSet] = {}
+    for first, last, source in ranges:
+        by_source.setdefault(source, RangeSet()).add(first, last)
+    return sorted((first, last, source) for source, joined in by_source.items() for first, last in joined.ranges())
 
 
 async def _neighbours(

@@ -16,6 +16,13 @@ WHERE last_id >= $3 AND first_id <= $4 ORDER BY 1"""
 _CANDLES = """
 SELECT count(*) FROM candles WHERE venue = $1 AND symbol = $2 AND timeframe = $3
 AND time >= to_timestamp($4::bigint) AND time < to_timestamp($5::bigint)"""
+_LATEST = """
+SELECT given.symbol, given.timeframe, (extract(epoch FROM latest.time) * 1000000)::bigint
+FROM unnest($2::text[], $3::text[]) AS given (symbol, timeframe)
+CROSS JOIN LATERAL (
+    SELECT time FROM candles
+    WHERE venue = $1 AND symbol = given.symbol AND timeframe = given.timeframe ORDER BY time DESC LIMIT 1
+) AS latest"""
 _NS_PER_S = 1_000_000_000
 
 
@@ -44,3 +51,10 @@ class StoreLedger:
                 _CANDLES, venue, symbol, timeframe, first_ns // _NS_PER_S, end_ns // _NS_PER_S
             )
             return found
+
+    async def latest_candles(self, venue: str, series: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
+        """Return the open time (ns) of the newest candle of each (symbol, timeframe) that has any."""
+        symbols, timeframes = [symbol for symbol, _ in series], [timeframe for _, timeframe in series]
+        async with self._sink.reading() as connection:
+            rows = await connection.fetch(_LATEST, venue, symbols, timeframes)
+        return {(symbol, timeframe): time_us * 1000 for symbol, timeframe, time_us in rows}

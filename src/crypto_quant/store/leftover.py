@@ -60,10 +60,13 @@ def write_leftover(directory: Path, batches: Sequence[Batch]) -> list[Leftover]:
 async def load_leftover(sink: Sink, path: Path) -> Receipt:
     """Store the rows of a leftover file; what is there already is only counted.
 
+    ``conflicting`` of the receipt are places in the file, from 0 behind its first line. The rows are proven by nothing
+    yet: ``coverage`` learns of them when somebody looks, or fetches the gap that they stand in.
     Raises ConfigError when the file is not one of ours or its end is missing, and what ``Sink.write`` raises: then
     a part of the rows may be stored, and loading the file again stores the rest.
     """
-    written = duplicates = 0
+    written = duplicates = read = 0
+    conflicting: list[int] = []
     with path.open("rb") as file:
         table = _table_of(file.readline(), path)
         while rows := list(islice(file, _ROWS_AT_ONCE)):
@@ -72,7 +75,9 @@ async def load_leftover(sink: Sink, path: Path) -> Receipt:
             receipt = await sink.write(Batch(table=table, rows=rows))
             written += receipt.written
             duplicates += receipt.duplicates
-    return Receipt(written=written, duplicates=duplicates)
+            conflicting += (read + place for place in receipt.conflicting)
+            read += len(rows)
+    return Receipt(written=written, duplicates=duplicates, conflicting=tuple(conflicting))
 
 
 def _table_of(header: bytes, path: Path) -> Table:

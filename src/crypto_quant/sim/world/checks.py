@@ -1,17 +1,14 @@
 """What must be true of a world at every moment, and what must be true once it has come to rest."""
 
-from datetime import UTC, datetime, timedelta
-
 from crypto_quant.market import fold_symbol, wire_symbol
 from crypto_quant.seams import Table
 from crypto_quant.sim.intervals import LENGTHS_US
 from crypto_quant.sim.numbers import parse8
-from crypto_quant.sim.world.database import Database, Row
+from crypto_quant.sim.world.database import Database, Row, microseconds
 from crypto_quant.sim.world.exchange import Exchange
 from crypto_quant.sim.world.network import READ_FRAMES, Network
 from crypto_quant.sim.world.recorder import Life
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # pressure is looked at every 20 ms, a socket hands over READ_FRAMES every 10 ms
 _READ_MEANWHILE = 3 * READ_FRAMES
 # candles are owed this long after their end: grace, settling, a request that failed a few times
@@ -166,7 +163,9 @@ class Checks:
             last_us = before_us - length_us - grace_us
             for symbol in self._exchange.plan.settings.symbols:
                 had = self._candles.get((symbol, interval), set())
-                wanted = self._exchange.candles(wire_symbol(symbol), interval, first_us, last_us)
+                # a recording goes on behind the newest candle that is stored
+                begin_us = life.newest_candles.get((symbol, interval), first_us)
+                wanted = self._exchange.candles(wire_symbol(symbol), interval, begin_us, last_us)
                 missing = [candle.open_us for candle in wanted if candle.open_us not in had]
                 if missing:
                     return f"{symbol} {interval}: {len(missing)} candles are missing, the first of {missing[0]}"
@@ -184,8 +183,3 @@ class Checks:
             refused = {number for number in database.refused.get(symbol, set()) if min(ids) < number < max(ids)}
             count += max(ids) - min(ids) + 1 - len(ids | refused)
         return count
-
-
-def microseconds(text: str) -> int:
-    """Return the µs since the epoch of a timestamp's text, ``2026-10-01 12:00:00.000000+00``."""
-    return (datetime.strptime(text + "00", "%Y-%m-%d %H:%M:%S.%f%z") - _EPOCH) // timedelta(microseconds=1)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from random import Random
 
 from crypto_quant.errors import StoreDenied, StoreRejected, StoreUnavailable
@@ -11,6 +12,7 @@ from crypto_quant.seams import COLUMNS, Batch, PoolUse, Receipt, Table
 from crypto_quant.sim.world.exchange import Exchange
 
 Row = dict[str, str]
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Database:
@@ -34,6 +36,14 @@ class Database:
     def known(self, symbol: str) -> Known:
         """Return what is covered of a symbol, as a recorder reads it when it starts."""
         return Known(ranges(self.covered.get(symbol, ())), ranges(self.absent.get(symbol, ())))
+
+    def newest_candles(self) -> dict[tuple[str, str], int]:
+        """Return the open time (µs) of the newest candle of each (symbol, timeframe) that has any."""
+        newest: dict[tuple[str, str], str] = {}
+        for row in self.rows[Table.CANDLES]:
+            key = row["symbol"], row["timeframe"]
+            newest[key] = max(newest.get(key, ""), row["time"])
+        return {key: microseconds(text) for key, text in newest.items()}
 
     def open(self, process: str) -> "WorldSink":
         """Return the sink of a process."""
@@ -160,6 +170,18 @@ class WorldLedger:
     async def candles_between(self, venue: str, symbol: str, timeframe: str, first_ns: int, end_ns: int) -> int:
         """No running recorder asks this."""
         raise NotImplementedError
+
+    async def latest_candles(self, venue: str, series: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
+        """Return the open time (ns) of the newest candle of each (symbol, timeframe) that has any."""
+        await asyncio.sleep(0.001)
+        self._database.health()
+        newest = self._database.newest_candles()
+        return {key: newest[key] * 1000 for key in series if key in newest}
+
+
+def microseconds(text: str) -> int:
+    """Return the µs since the epoch of a timestamp's text, ``2026-10-01 12:00:00.000000+00``."""
+    return (datetime.strptime(text + "00", "%Y-%m-%d %H:%M:%S.%f%z") - _EPOCH) // timedelta(microseconds=1)
 
 
 def ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:

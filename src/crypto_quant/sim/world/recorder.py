@@ -10,7 +10,7 @@ import msgspec
 from crypto_quant import events
 from crypto_quant.binance.venues import venue_spec
 from crypto_quant.errors import ConfigError, RetryableError, StoreDenied
-from crypto_quant.flow.assembly import Parts, assemble, known_symbols
+from crypto_quant.flow.assembly import Parts, assemble, known_symbols, owe_candles
 from crypto_quant.flow.pipeline import Ending
 from crypto_quant.flow.rest import ExchangeRest
 from crypto_quant.market import wire_symbol
@@ -73,6 +73,8 @@ class Life:
         self.ending: Ending | None = None
         self.refused_start = False
         self.recording_from_us = 0
+        # (symbol, timeframe) -> open time in µs of the newest candle that was stored when it started
+        self.newest_candles: dict[tuple[str, str], int] = {}
         self.heard: dict[str, set[int]] = {}
         self.absent: list[events.CandleAbsent] = []
         self._network = network
@@ -95,10 +97,11 @@ class Life:
             symbols, exchange_ns = await known_symbols(settings, rest, self._emit)
             self._database.health()
         except (RetryableError, ConfigError, StoreDenied) as problem:
-            self.exchange.trace(self.process.name, f"cannot start: {problem}")
-            self.refused_start = True
+            self._cannot_start(problem)
             return
-        self.parts = assemble(
+        ledger = WorldLedger(self._database)
+        self.newest_candles = self._database.newest_candles()
+        parts = assemble(
             settings,
             spec,
             symbols,
@@ -108,7 +111,7 @@ class Life:
             connector=self._network.connector(self.process),
             sink=self._database.open(self.process.name),
             known={symbol: self._database.known(symbol) for symbol in symbols},
-            ledger=WorldLedger(self._database),
+            ledger=ledger,
             shelf=None,
             clock=self._clock,
             rng=dice,
@@ -116,9 +119,19 @@ class Life:
             quarantine=self.disk,
             save_leftover=self.disk.save,
         )
+        try:
+            await owe_candles(ledger, settings.venue, parts.intake.clocks, exchange_ns)
+        except (RetryableError, StoreDenied) as problem:
+            self._cannot_start(problem)
+            return
+        self.parts = parts
         self.recording_from_us = self.exchange.now_us()
-        self.parts.intake.report_known_gaps()
-        self.ending = await self.parts.pipeline.run()
+        parts.intake.report_known_gaps()
+        self.ending = await parts.pipeline.run()
+
+    def _cannot_start(self, problem: Exception) -> None:
+        self.exchange.trace(self.process.name, f"cannot start: {problem}")
+        self.refused_start = True
 
     def stop(self) -> None:
         """Ask it to end in order."""
