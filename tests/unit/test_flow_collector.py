@@ -427,6 +427,20 @@ async def test_reading_stops_and_goes_on_also_on_links_that_come_later(monkeypat
         assert second.reading
 
 
+async def test_a_paused_link_that_gives_way_is_not_read_again() -> None:
+    """All that lies unread would come in, past the limit of what may wait in memory."""
+    bench = Bench()
+    async with bench.running():
+        link = await bench.links(1)
+        bench.taker.act = lambda _: wire.ServerShutdown(E=1)
+        link.say(b"{}")
+        bench.collector.pause()
+        await bench.links(2)
+        assert link.aborted
+        assert link.closed_with is None
+        assert not link.reading
+
+
 async def test_after_stop_accepting_no_frame_is_taken_and_the_link_stays() -> None:
     bench = Bench()
     async with bench.running():

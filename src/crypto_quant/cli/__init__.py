@@ -18,6 +18,7 @@ VERBS = {
     "demo": "crypto_quant.cli.demo",
     "record": "crypto_quant.cli.record",
     "repair": "crypto_quant.cli.repair",
+    "sim": "crypto_quant.cli.sim",
     "simulate": "crypto_quant.cli.simulate",
     "verify": "crypto_quant.cli.verify",
 }

@@ -67,7 +67,8 @@ class BinanceWSCollector:
             for place, group in enumerate(self._groups)
             for lane in range(redundancy)
         ]
-        self._drives: set[Drive] = set()
+        # a dict keeps the order of opening: what is told of links must not hang on where they lie in memory
+        self._drives: dict[Drive, None] = {}
         self._accepting = True
         self._paused = False
         self._resumed_ns = 0
@@ -168,7 +169,7 @@ class BinanceWSCollector:
             return
         drive.link = link
         drive.opened_ns = self.ns()
-        self._drives.add(drive)
+        self._drives[drive] = None
         slot.up(drive)
         self._stats.links += 1
         # a link that is up belongs to its drive from here on, whatever becomes of this task
@@ -184,7 +185,7 @@ class BinanceWSCollector:
                 drive.read(False)
             await self._drive(drive)
         finally:
-            self._drives.discard(drive)
+            del self._drives[drive]
             self._stats.links -= 1
             reason = drive.reason
             drive.link.abort()
@@ -280,6 +281,10 @@ class BinanceWSCollector:
     async def _say_goodbye(self, drive: Drive) -> None:
         reason = drive.reason
         if self._paused:
+            if self._accepting:
+                # too many rows wait, and saying goodbye would bring in all that lies unread; ids tell what is missing
+                drive.link.abort()
+                return
             # the peer's answer to our close can only be read from a socket that is read
             drive.link.resume_reading()
         drive.link.close()

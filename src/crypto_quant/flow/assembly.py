@@ -1,0 +1,204 @@
+"""The rooms that await, put together over whatever stands behind the seams: a real world or a simulated one."""
+
+import asyncio
+import random
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from crypto_quant import events
+from crypto_quant.binance.liveness import DEFAULT_LIMITS as DEFAULT_LIVENESS
+from crypto_quant.binance.liveness import LivenessLimits
+from crypto_quant.binance.session import DEFAULT_LIMITS, SessionLimits
+from crypto_quant.binance.streams import check_symbols, not_trading, parse_stream, plan_links, stream_name
+from crypto_quant.binance.venues import VenueSpec
+from crypto_quant.config import Settings
+from crypto_quant.continuity import CandleClock
+from crypto_quant.errors import ExchangeUnavailable, Throttled
+from crypto_quant.flow.archives import ArchiveShelf
+from crypto_quant.flow.backfill import Backfiller
+from crypto_quant.flow.candles import CandleKeeper
+from crypto_quant.flow.collector import BinanceWSCollector
+from crypto_quant.flow.delivery import Delivery
+from crypto_quant.flow.guard import StreamGuard
+from crypto_quant.flow.intake import Intake, Known
+from crypto_quant.flow.pipeline import Pipeline, SaveLeftover
+from crypto_quant.flow.rest import ExchangeRest
+from crypto_quant.flow.spool import Spool
+from crypto_quant.flow.stats import PipelineStats
+from crypto_quant.flow.writer import TimescaleWriter
+from crypto_quant.market import Timeframe, Venue, fold_symbol
+from crypto_quant.seams import Clock, Connector, Emit, Ledger, Quarantine, Sink, Table
+
+_START_TRIES = 4
+# so many candles of a series are fetched at most when a recording goes on; `backfill` loads more
+_CANDLES_BACK = 10_000
+
+
+class CandleLedger(Protocol):
+    """Who knows the newest candles that are stored."""
+
+    async def latest_candles(self, venue: str, series: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], int]:
+        """Return the open time (ns) of the newest candle of each (symbol, timeframe) that has any."""
+        ...
+
+
+class Parts(msgspec.Struct, frozen=True):
+    """A recorder that is ready to run; ``streams`` and ``links`` count what it will ask the exchange for."""
+
+    pipeline: Pipeline
+    intake: Intake
+    writer: TimescaleWriter
+    stats: PipelineStats
+    streams: int
+    links: int
+
+
+def assemble(
+    settings: Settings,
+    spec: VenueSpec,
+    symbols: Sequence[str],
+    exchange_ns: int,
+    *,
+    ws_url: str,
+    rest: ExchangeRest,
+    connector: Connector,
+    sink: Sink,
+    known: Mapping[str, Known],
+    ledger: Ledger,
+    shelf: ArchiveShelf | None,
+    spool: Spool | None,
+    clock: Clock,
+    rng: random.Random,
+    emit: Emit,
+    quarantine: Quarantine,
+    save_leftover: SaveLeftover,
+    limits: SessionLimits = DEFAULT_LIMITS,
+    liveness: LivenessLimits = DEFAULT_LIVENESS,
+) -> Parts:
+    """Return a recorder of ``symbols`` (as stored); ``exchange_ns`` is the exchange's time, 0 when it is unknown.
+
+    ``known`` says what the store has of each symbol. With ``shelf`` None no archive is asked for what REST has not.
+    With ``spool`` None rows wait in memory alone. ``limits`` say how patient links are, ``liveness`` when a silent
+    stream is looked up. It needs a running event loop, which gives it its monotonic time. Raises ConfigError for
+    unknown streams.
+    """
+    streams = [parse_stream(text, spec) for text in dict.fromkeys(settings.streams)]
+    names = [stream_name(symbol, stream) for stream in streams for symbol in symbols]
+    plan = plan_links(names, spec.streams_per_link)
+    stats = PipelineStats(int(asyncio.get_running_loop().time() * 1e9))
+    if spool is not None:
+        stats.trades_taken_over = spool.rows[Table.TRADES]
+        stats.candles_taken_over = spool.rows[Table.CANDLES]
+    writer = TimescaleWriter(
+        sink,
+        batch_size=settings.batch_size,
+        max_age_s=settings.batch_age,
+        stats=stats,
+        clock=clock,
+        quarantine=quarantine,
+        emit=emit,
+        rng=rng,
+        spool=spool,
+    )
+    backfiller = None
+    if settings.backfill:
+        backfiller = Backfiller(
+            rest,
+            Delivery(sink, settings.venue, quarantine=quarantine, emit=emit, rng=rng),
+            ledger=ledger,
+            shelf=shelf,
+            venue=settings.venue,
+            stats=stats,
+            emit=emit,
+            rng=rng,
+            reach=settings.backfill_reach,
+        )
+    timeframes = [stream.timeframe for stream in streams if stream.timeframe is not None]
+    intake = Intake(
+        settings.venue,
+        symbols if len(timeframes) < len(streams) else (),
+        _candle_clocks(symbols, timeframes, settings.candle_grace),
+        writer=writer,
+        stats=stats,
+        quarantine=quarantine,
+        emit=emit,
+        known=known,
+        on_gap=backfiller.want if backfiller is not None else None,
+    )
+    if backfiller is not None:
+        backfiller.account = intake
+    intake.exchange_ns = exchange_ns
+    collector = BinanceWSCollector(
+        spec,
+        plan,
+        intake,
+        ws_url=ws_url,
+        connector=connector,
+        clock=clock,
+        stats=stats,
+        emit=emit,
+        rng=rng,
+        redundancy=settings.links,
+        # each trade stream is watched by itself: that all are silent at once says no more
+        limits=limits if len(timeframes) == len(streams) else msgspec.structs.replace(limits, quiet_s=None),
+    )
+    guard = StreamGuard(symbols, streams, intake=intake, collector=collector, rest=rest, emit=emit, limits=liveness)
+    pipeline = Pipeline(
+        collector=collector,
+        writer=writer,
+        keeper=CandleKeeper(intake, rest, emit),
+        sink=sink,
+        stats=stats,
+        emit=emit,
+        save_leftover=save_leftover,
+        backfiller=backfiller,
+        guard=guard,
+        stats_interval_s=settings.stats_interval,
+        drain_s=settings.drain_deadline,
+        pending_limit=settings.pending_limit,
+    )
+    return Parts(pipeline, intake, writer, stats, len(names), len(plan) * settings.links)
+
+
+async def known_symbols(settings: Settings, rest: ExchangeRest, emit: Emit) -> tuple[list[str], int]:
+    """Return the symbols as stored, checked against the exchange, and the exchange's time (0: unknown).
+
+    Raises ConfigError for unknown symbols, ExchangeUnavailable and Throttled when REST cannot be asked.
+    """
+    if not settings.check_symbols:
+        return list(dict.fromkeys(fold_symbol(symbol) for symbol in settings.symbols)), 0
+    try:
+        info = await rest.insist("exchangeInfo", rest.exchange_info, _START_TRIES)
+    except (ExchangeUnavailable, Throttled) as problem:
+        problem.hint = (
+            "The symbols cannot be checked. Mend --rest-url, or record them unchecked with --no-check-symbols"
+        )
+        raise
+    symbols = check_symbols(settings.symbols, info.symbols)
+    for symbol, status in not_trading(symbols, info.symbols).items():
+        emit(events.SymbolNotTrading(symbol=symbol, status=status))
+    return symbols, info.server_time_ns
+
+
+async def owe_candles(
+    ledger: CandleLedger, venue: Venue, clocks: Mapping[tuple[str, Timeframe], CandleClock], exchange_ns: int
+) -> None:
+    """Begin the candles' accounts behind the newest stored ones, so that those since then are fetched over REST."""
+    if not clocks or not exchange_ns:
+        return
+    series = [(symbol, timeframe.value) for symbol, timeframe in clocks]
+    latest = await ledger.latest_candles(venue.value, series)
+    for (symbol, timeframe), clock in clocks.items():
+        open_ns = latest.get((symbol, timeframe.value))
+        if open_ns is not None and open_ns < exchange_ns:
+            following = timeframe.next_open_ns(open_ns)
+            length = timeframe.next_open_ns(following) - following
+            clock.start(max(following, exchange_ns - _CANDLES_BACK * length))
+
+
+def _candle_clocks(
+    symbols: Sequence[str], timeframes: Sequence[Timeframe], grace_s: float
+) -> dict[tuple[str, Timeframe], CandleClock]:
+    return {(symbol, frame): CandleClock(frame, int(grace_s * 1e9)) for symbol in symbols for frame in timeframes}

@@ -1,0 +1,207 @@
+"""The database of a world: slow, failing, away, losing its answers; what is committed survives every crash."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from random import Random
+
+from crypto_quant.errors import StoreDenied, StoreRejected, StoreUnavailable
+from crypto_quant.flow.intake import Known
+from crypto_quant.seams import COLUMNS, Batch, PoolUse, Receipt, Table
+from crypto_quant.sim.world.exchange import Exchange
+
+Row = dict[str, str]
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Database:
+    """The tables, and the server's health. ``on_commit`` hears of every row that becomes visible."""
+
+    def __init__(self, exchange: Exchange, on_commit: Callable[[Table, Row], None]) -> None:
+        self.exchange = exchange
+        self.loop = exchange.loop
+        self.dice = Random(f"database {exchange.plan.seed}")  # noqa: S311
+        self.away_until_s = 0.0
+        self.denied_until_s = 0.0
+        self.rows: dict[Table, list[Row]] = {table: [] for table in Table}
+        self.ids: dict[str, set[int]] = {}
+        self.refused: dict[str, set[int]] = {}
+        # symbol -> ids that are claimed to be stored, and ids that are claimed to be nowhere
+        self.covered: dict[str, set[int]] = {}
+        self.absent: dict[str, set[int]] = {}
+        self._keys: set[tuple[str, ...]] = set()
+        self._on_commit = on_commit
+
+    def known(self, symbol: str) -> Known:
+        """Return what is covered of a symbol, as a recorder reads it when it starts."""
+        return Known(ranges(self.covered.get(symbol, ())), ranges(self.absent.get(symbol, ())))
+
+    def newest_candles(self) -> dict[tuple[str, str], int]:
+        """Return the open time (µs) of the newest candle of each (symbol, timeframe) that has any."""
+        newest: dict[tuple[str, str], str] = {}
+        for row in self.rows[Table.CANDLES]:
+            key = row["symbol"], row["timeframe"]
+            newest[key] = max(newest.get(key, ""), row["time"])
+        return {key: microseconds(text) for key, text in newest.items()}
+
+    def open(self, process: str) -> "WorldSink":
+        """Return the sink of a process."""
+        return WorldSink(self, process)
+
+    def health(self) -> None:
+        """Raise what a statement would raise now."""
+        now_s = self.loop.time()
+        if now_s < self.away_until_s:
+            raise StoreUnavailable("the database is away")
+        if now_s < self.denied_until_s:
+            raise StoreDenied("permission denied for table trades")
+
+    def refuses(self, row: Row) -> bool:
+        """Tell whether a row is one that this server never takes; it depends on the row alone."""
+        rate = self.exchange.plan.rates.row_refused
+        if not rate or "trade_id" not in row:
+            return False
+        number = int(row["trade_id"])
+        hit = Random(f"{self.exchange.plan.seed} {row['symbol']} {number}").random() < rate  # noqa: S311
+        if hit:
+            self.refused.setdefault(row["symbol"], set()).add(number)
+        return hit
+
+    def commit(self, batch: Batch) -> Receipt:
+        """Store a batch, whole; return what became of it. Raises StoreRejected and stores nothing."""
+        rows = [parse(batch.table, line) for line in batch.rows]
+        refused = [row for row in rows if self.refuses(row)]
+        if refused:
+            raise StoreRejected("a row is refused", subject=batch.table.value)
+        written = 0
+        for row in rows:
+            key = self.key(batch.table, row)
+            if key in self._keys:
+                continue
+            self._keys.add(key)
+            written += 1
+            self.rows[batch.table].append(row)
+            if batch.table is Table.TRADES:
+                self.ids.setdefault(row["symbol"], set()).add(int(row["trade_id"]))
+            self._on_commit(batch.table, row)
+        for claim in batch.covered:
+            self.covered.setdefault(claim.symbol, set()).update(range(claim.first, claim.last + 1))
+        return Receipt(written, len(rows) - written)
+
+    def load(self, batch: Batch) -> None:
+        """Store rows by hand; one that is refused stays in its file."""
+        with contextlib.suppress(StoreRejected):
+            self.commit(batch)
+
+    def key(self, table: Table, row: Row) -> tuple[str, ...]:
+        """Return what makes a row unique, as the schema says."""
+        if table is Table.TRADES:
+            return table.value, row["time"], row["symbol"], row["trade_id"], row["venue"]
+        return table.value, row["venue"], row["symbol"], row["timeframe"], row["time"]
+
+
+class WorldSink:
+    """``Sink`` of one process."""
+
+    def __init__(self, database: Database, process: str) -> None:
+        self._database = database
+        self._process = process
+        self._busy = 0
+        self._closed = False
+
+    async def write(self, batch: Batch) -> Receipt:
+        """Store the batch once, if the server feels like it."""
+        database = self._database
+        rates, chance, dice = database.exchange.plan.rates, database.exchange.chance, database.dice
+        told = f"{len(batch.rows)} {batch.table}"
+        trace = database.exchange.trace
+        if self._closed:
+            raise StoreUnavailable("the sink is closed")
+        self._busy += 1
+        try:
+            await asyncio.sleep(dice.uniform(0.0005, 0.005))
+            if chance(rates.write_slow):
+                await asyncio.sleep(dice.uniform(0.05, 6.0))
+            database.health()
+            if chance(rates.write_fails):
+                trace("database", f"fails before the commit of {told} of {self._process}")
+                raise StoreUnavailable("the connection was lost")
+            receipt = database.commit(batch)
+            lost = chance(rates.answer_lost)
+            trace("database", f"committed {told} of {self._process}: {receipt}{', answer lost' if lost else ''}")
+            # killed from here on, a recorder does not know what is stored
+            await asyncio.sleep(dice.uniform(0.0005, 0.005))
+            if lost:
+                raise StoreUnavailable("the connection was lost while committing")
+            return receipt
+        finally:
+            self._busy -= 1
+
+    def pool_use(self) -> PoolUse:
+        """Return how many writes are under way."""
+        return PoolUse(4, 4, self._busy)
+
+    async def close(self) -> None:
+        """Close."""
+        self._closed = True
+        await asyncio.sleep(0.001)
+
+
+class WorldLedger:
+    """``Ledger`` of every process."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def covered(self, venue: str, symbol: str, first: int, last: int) -> Sequence[tuple[int, int]]:
+        """Return what is claimed between two ids, both inclusive."""
+        await asyncio.sleep(0.001)
+        self._database.health()
+        claimed = self._database.covered.get(symbol, set()) | self._database.absent.get(symbol, set())
+        return ranges(number for number in claimed if first <= number <= last)
+
+    async def record_absence(self, venue: str, symbol: str, first: int, last: int, proof: str) -> None:
+        """Claim that no source has these ids."""
+        await asyncio.sleep(0.001)
+        self._database.health()
+        self._database.absent.setdefault(symbol, set()).update(range(first, last + 1))
+
+    async def candles_between(self, venue: str, symbol: str, timeframe: str, first_ns: int, end_ns: int) -> int:
+        """No running recorder asks this."""
+        raise NotImplementedError
+
+    async def latest_candles(self, venue: str, series: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
+        """Return the open time (ns) of the newest candle of each (symbol, timeframe) that has any."""
+        await asyncio.sleep(0.001)
+        self._database.health()
+        newest = self._database.newest_candles()
+        return {key: newest[key] * 1000 for key in series if key in newest}
+
+
+def microseconds(text: str) -> int:
+    """Return the µs since the epoch of a timestamp's text, ``2026-10-01 12:00:00.000000+00``."""
+    return (datetime.strptime(text + "00", "%Y-%m-%d %H:%M:%S.%f%z") - _EPOCH) // timedelta(microseconds=1)
+
+
+def ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:
+    """Return numbers as inclusive ranges, lowest first."""
+    found: list[tuple[int, int]] = []
+    for number in sorted(numbers):
+        if found and found[-1][1] == number - 1:
+            found[-1] = (found[-1][0], number)
+        else:
+            found.append((number, number))
+    return found
+
+
+def parse(table: Table, line: bytes) -> Row:
+    r"""Return the columns of one line of COPY text, as PostgreSQL reads it. Raises StoreRejected."""
+    names = COLUMNS[table]
+    text = line.decode()
+    if not text.endswith("\n") or text.count("\n") != 1:
+        raise StoreRejected("not one line", subject=table.value)
+    values = text[:-1].split("\t")
+    if len(values) != len(names):
+        raise StoreRejected("extra data or missing data", subject=table.value)
+    return dict(zip(names, values, strict=True))

@@ -1,0 +1,182 @@
+"""One life of the recorder: the real rooms over a world's seams, from its start to its end or its death."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from random import Random
+
+import msgspec
+
+from crypto_quant import events
+from crypto_quant.binance.venues import venue_spec
+from crypto_quant.errors import ConfigError, RetryableError, StoreDenied
+from crypto_quant.flow.assembly import Parts, assemble, known_symbols, owe_candles
+from crypto_quant.flow.pipeline import Ending
+from crypto_quant.flow.rest import ExchangeRest
+from crypto_quant.market import wire_symbol
+from crypto_quant.seams import Batch
+from crypto_quant.sim.numbers import text8
+from crypto_quant.sim.world.database import Database, WorldLedger
+from crypto_quant.sim.world.exchange import BASE_URL, Exchange, WorldHttp
+from crypto_quant.sim.world.loop import Process
+from crypto_quant.sim.world.network import WS_URL, Network
+from crypto_quant.sim.world.plan import START_US
+
+
+class WallClock:
+    """``Clock`` of the recorder's machine: it can be set wrong at any moment."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._loop = exchange.loop
+        self._began_s = exchange.loop.time()
+        self.offset_ns = 0
+
+    def now_ns(self) -> int:
+        """Return what the machine believes."""
+        return START_US * 1000 + int((self._loop.time() - self._began_s) * 1e9) + self.offset_ns
+
+
+class Disk:
+    """Files of the recorder's machine that were written and synced: they outlive it."""
+
+    def __init__(self) -> None:
+        self.leftover: list[Batch] = []
+        self.set_aside: list[tuple[str, bytes, str]] = []
+
+    def keep(self, kind: str, raw: bytes, reason: str) -> None:
+        """Keep what is set aside (``Quarantine``)."""
+        self.set_aside.append((kind, raw, reason))
+
+    def save(self, batches: Sequence[Batch]) -> list[events.RowsLeft]:
+        """Save what the drain could not store."""
+        self.leftover += batches
+        return [events.RowsLeft(rows=sum(len(batch.rows) for batch in batches), file="leftover", hint="")]
+
+
+class Life:
+    """One run of the recorder. ``heard`` are the ids per wire symbol that it was given while it took frames."""
+
+    def __init__(
+        self,
+        process: Process,
+        exchange: Exchange,
+        network: Network,
+        http: WorldHttp,
+        database: Database,
+        clock: WallClock,
+        disk: Disk,
+    ) -> None:
+        self.process = process
+        self.exchange = exchange
+        self.disk = disk
+        self.parts: Parts | None = None
+        self.ending: Ending | None = None
+        self.refused_start = False
+        self.recording_from_us = 0
+        # (symbol, timeframe) -> open time in µs of the newest candle that was stored when it started
+        self.newest_candles: dict[tuple[str, str], int] = {}
+        self.heard: dict[str, set[int]] = {}
+        self.absent: list[events.CandleAbsent] = []
+        self._network = network
+        self._http = http
+        self._database = database
+        self._clock = clock
+        self._frames = 0
+
+    async def run(self) -> None:
+        """Start and record until ``stop``; what it raises beyond a refused start is a broken invariant."""
+        plan, settings = self.exchange.plan, self.exchange.plan.settings
+        spec = msgspec.structs.replace(
+            venue_spec(settings.venue),
+            streams_per_link=plan.streams_per_link,
+            life_s=int(plan.link_life_s),
+        )
+        dice = Random(f"{self.process.name} {plan.seed}")  # noqa: S311
+        rest = ExchangeRest(spec, BASE_URL, self._http, self._emit, dice)
+        try:
+            symbols, exchange_ns = await known_symbols(settings, rest, self._emit)
+            self._database.health()
+        except (RetryableError, ConfigError, StoreDenied) as problem:
+            self._cannot_start(problem)
+            return
+        ledger = WorldLedger(self._database)
+        self.newest_candles = self._database.newest_candles()
+        parts = assemble(
+            settings,
+            spec,
+            symbols,
+            exchange_ns,
+            ws_url=WS_URL,
+            rest=rest,
+            connector=self._network.connector(self.process),
+            sink=self._database.open(self.process.name),
+            known={symbol: self._database.known(symbol) for symbol in symbols},
+            ledger=ledger,
+            shelf=None,
+            spool=None,
+            clock=self._clock,
+            rng=dice,
+            emit=self._emit,
+            quarantine=self.disk,
+            save_leftover=self.disk.save,
+        )
+        try:
+            await owe_candles(ledger, settings.venue, parts.intake.clocks, exchange_ns)
+        except (RetryableError, StoreDenied) as problem:
+            self._cannot_start(problem)
+            return
+        self.parts = parts
+        self.recording_from_us = self.exchange.now_us()
+        parts.intake.report_known_gaps()
+        self.ending = await parts.pipeline.run()
+
+    def _cannot_start(self, problem: Exception) -> None:
+        self.exchange.trace(self.process.name, f"cannot start: {problem}")
+        self.refused_start = True
+
+    def stop(self) -> None:
+        """Ask it to end in order."""
+        if self.parts is not None:
+            self.parts.pipeline.stop()
+
+    def gaps(self, symbol: str) -> list[tuple[int, int]]:
+        """Return the ids of a stored symbol that it knows to be missing, as inclusive ranges."""
+        if self.parts is None:
+            return []
+        state = self.parts.intake._trades[wire_symbol(symbol)]  # what it knows, it tells nobody
+        return list(state.sequencer.gaps)
+
+    def on_delivered(self, payload: bytes) -> None:
+        """Note an undamaged trade that the recorder has taken."""
+        if self.parts is None or self.parts.stats.frames_received == self._frames:
+            return  # not taken: it drains
+        self._frames = self.parts.stats.frames_received
+        symbol, number, price, quantity = _trade_in(payload)
+        one = self.exchange.trade(symbol, number)
+        if one is not None and (price, quantity) == (text8(one.price), text8(one.quantity)):
+            self.heard.setdefault(one.symbol, set()).add(one.agg_id)
+
+    def _emit(self, event: object) -> None:
+        self.exchange.trace(self.process.name, event)
+        if isinstance(event, events.CandleAbsent):
+            self.absent.append(event)
+
+
+def _trade_in(payload: bytes) -> tuple[str, int, str, str]:
+    """Return symbol, id, price and quantity of an undamaged trade's frame; an id of -1 for everything else."""
+    try:
+        data = json.loads(payload)["data"]
+        if data["e"] == "aggTrade":
+            return data["s"], data["a"], data["p"], data["q"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        pass
+    return "", -1, "", ""
+
+
+async def drained(life: Life, database: Database) -> None:
+    """Load what a drain has left in files, as a person does with the command that it printed."""
+    while life.disk.leftover:
+        await asyncio.sleep(0.01)
+        batch = life.disk.leftover.pop(0)
+        for row in batch.rows:
+            database.load(Batch(batch.table, [row]))
