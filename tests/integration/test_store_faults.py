@@ -190,7 +190,7 @@ async def test_a_table_that_was_dropped(database_url: str, admin: asyncpg.Connec
     async with opened(database_url) as sink:
         await sink.write(trades(1, 1))
         await admin.execute("DROP TABLE trades")
-        with pytest.raises(StoreUnavailable, match="crypto-quant db migrate"):
+        with pytest.raises(StoreUnavailable, match="restore it under its name"):
             await sink.write(trades(2, 2))
         # the other table is unharmed
         row = b"2024-08-08 12:00:00+00\tspot\tbtcusdt\t5m\t1\t1\t1\t1\t1" + b"\t\\N" * 6 + b"\n"
