@@ -82,8 +82,10 @@ class Program:
 
     def _read(self) -> None:
         assert self.process.stderr is not None
+        # under coverage a process that may not write large files cannot save its measurements, and prints so at its end
         for line in self.process.stderr:
-            self.lines.append(json.loads(line))
+            if line.startswith("{"):
+                self.lines.append(json.loads(line))  # others look at them while they come
 
     def of(self, event: str) -> list[dict[str, Any]]:
         return [line for line in self.lines if line["event"] == event]
