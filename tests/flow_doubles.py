@@ -148,7 +148,7 @@ class FakeLink:
         self.reading = True
 
     def say(self, payload: bytes) -> None:
-        self.handler.on_text(payload)
+        self.handler.on_texts([payload])
 
     def ping(self, payload: bytes) -> None:
         self.handler.on_ping(payload)
@@ -214,9 +214,14 @@ class ListTaker:
         self.payloads: list[bytes] = []
         self.act = act
 
-    def frame(self, payload: bytes, received_ns: int, link: int = 0) -> wire.Message | None:
-        self.payloads.append(payload)
-        return self.act(payload)
+    def frames(self, payloads: Sequence[bytes], received_ns: int, link: int = 0) -> list[wire.Message]:
+        messages = []
+        for payload in payloads:
+            self.payloads.append(payload)
+            message = self.act(payload)
+            if message is not None:
+                messages.append(message)
+        return messages
 
 
 async def until(condition: Callable[[], object], within_s: float = 3.0) -> None:

@@ -1,19 +1,21 @@
 """When a batch is full: by size, by age, or because somebody asks. Pure: the time is handed in."""
 
+from collections import deque
+from collections.abc import Sized
 from typing import Generic, TypeVar
 
-Mark = TypeVar("Mark")
+Chunk = TypeVar("Chunk", bound=Sized)
 
 
-class Batcher(Generic[Mark]):
-    """Collects rows until they are worth a commit.
+class Batcher(Generic[Chunk]):
+    """Collects rows until they are worth a commit. They come in chunks, whose ``len`` is the number of their rows.
 
     A batch is due when it holds ``size`` rows or its first row is ``max_age_ns`` old. Under backlog one ``take`` may
-    carry up to ``size * merge`` rows, because a commit costs about the same however many rows it holds.
-    Beside each row stands a ``mark`` that the owner gets back with it (a receive time, an event to tell).
+    carry up to ``size * merge`` rows, because a commit costs about the same however many rows it holds. Chunks are
+    never divided here: should one alone be larger, it is taken alone.
     """
 
-    __slots__ = ("_marks", "_opened_ns", "_rows", "max_age_ns", "merge", "size")
+    __slots__ = ("_chunks", "_opened_ns", "_rows", "max_age_ns", "merge", "size")
 
     def __init__(self, size: int, max_age_ns: int, merge: int = 1) -> None:
         if size < 1 or merge < 1 or max_age_ns < 0:
@@ -21,35 +23,35 @@ class Batcher(Generic[Mark]):
         self.size = size
         self.max_age_ns = max_age_ns
         self.merge = merge
-        self._rows: list[bytes] = []
-        self._marks: list[Mark] = []
+        self._chunks: deque[Chunk] = deque()
+        self._rows = 0
         self._opened_ns = 0
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return self._rows
 
-    def add(self, row: bytes, mark: Mark, now_ns: int) -> int:
-        """Take one row; return how many wait now."""
-        if not self._rows:
+    def add(self, chunk: Chunk, now_ns: int) -> int:
+        """Take a chunk; return how many rows wait now."""
+        if not self._chunks:
             self._opened_ns = now_ns
-        self._rows.append(row)
-        self._marks.append(mark)
-        return len(self._rows)
+        self._chunks.append(chunk)
+        self._rows += len(chunk)
+        return self._rows
 
     def due_ns(self) -> int | None:
         """Return when the batch is due by age, None while it is empty; a full batch is due at once (0)."""
-        if not self._rows:
+        if not self._chunks:
             return None
-        return 0 if len(self._rows) >= self.size else self._opened_ns + self.max_age_ns
+        return 0 if self._rows >= self.size else self._opened_ns + self.max_age_ns
 
-    def take(self, now_ns: int) -> tuple[list[bytes], list[Mark]]:
-        """Return the oldest rows with their marks, at most ``size * merge`` of them; what stays is a new batch."""
+    def take(self, now_ns: int) -> list[Chunk]:
+        """Return the oldest chunks, at most ``size * merge`` rows of them; what stays is a new batch."""
         most = self.size * self.merge
-        if len(self._rows) <= most:
-            rows, marks = self._rows, self._marks
-            self._rows, self._marks = [], []
-        else:
-            rows, marks = self._rows[:most], self._marks[:most]
-            del self._rows[:most], self._marks[:most]
+        taken: list[Chunk] = []
+        rows = 0
+        while self._chunks and (not taken or rows + len(self._chunks[0]) <= most):
+            taken.append(self._chunks.popleft())
+            rows += len(taken[-1])
+        self._rows -= rows
         self._opened_ns = now_ns
-        return rows, marks
+        return taken

@@ -49,9 +49,13 @@ class TimeText:
         """Return ``YYYY-MM-DD HH:MM:SS.ffffff+00`` for a time in ms or µs."""
         if time >= MICROSECONDS_FROM:
             second, fraction = divmod(time, 1_000_000)
-            return f"{self._seconds.get(second) or self._second(second)}{fraction:06d}+00"
+            return f"{self.second(second)}{fraction:06d}+00"
         second, fraction = divmod(time, 1_000)
-        return f"{self._seconds.get(second) or self._second(second)}{fraction:03d}000+00"
+        return f"{self.second(second)}{fraction:03d}000+00"
+
+    def second(self, second: int) -> str:
+        """Return ``YYYY-MM-DD HH:MM:SS.`` for a second since the epoch."""
+        return self._seconds.get(second) or self._second(second)
 
     def _second(self, second: int) -> str:
         if len(self._seconds) >= _CACHED_SECONDS:

@@ -7,7 +7,7 @@ running event loop, randomness from one ``random.Random`` that the composition r
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, overload
 
 import msgspec
 
@@ -54,8 +54,8 @@ class Link(Protocol):
 class LinkHandler(Protocol):
     """Who hears what a link receives; called from the event loop, must not block or raise."""
 
-    def on_text(self, payload: bytes) -> None:
-        """One whole text message."""
+    def on_texts(self, payloads: Sequence[bytes]) -> None:
+        """Whole text messages in the order of their arrival: what was read from the socket at once."""
         ...
 
     def on_ping(self, payload: bytes) -> None:
@@ -149,6 +149,38 @@ class Covered(msgspec.Struct, frozen=True):
     source: Source
 
 
+class Lines(Sequence[bytes]):
+    """Rows as text, which is what they travel as; divided into lines only when somebody asks for one.
+
+    ``parts`` are whole lines each, ``count`` of them together, each with its newline.
+    """
+
+    __slots__ = ("_count", "_lines", "parts")
+
+    def __init__(self, parts: Sequence[bytes], count: int) -> None:
+        self.parts = parts
+        self._count = count
+        self._lines: list[bytes] | None = None
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, place: int) -> bytes: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[bytes]: ...
+    def __getitem__(self, place: int | slice) -> bytes | list[bytes]:
+        if self._lines is None:
+            # not splitlines(), which knows other ends of a line than COPY does
+            self._lines = [line + b"\n" for part in self.parts for line in part.split(b"\n")[:-1]]
+        return self._lines[place]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]  # nobody needs it
+
+
 class Batch(msgspec.Struct, frozen=True):
     """Rows for one table, each one line of PostgreSQL's COPY text (UTF-8, tab-separated, newline at its end).
 
@@ -159,6 +191,11 @@ class Batch(msgspec.Struct, frozen=True):
     table: Table
     rows: Sequence[bytes]
     covered: Sequence[Covered] = ()
+
+    @property
+    def parts(self) -> Sequence[bytes]:
+        """The text of the rows, in pieces of whole rows."""
+        return self.rows.parts if isinstance(self.rows, Lines) else self.rows
 
 
 class Receipt(msgspec.Struct, frozen=True):

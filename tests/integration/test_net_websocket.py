@@ -6,7 +6,7 @@ import hashlib
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -111,8 +111,8 @@ class Ears:
         self.pings: list[bytes] = []
         self.ends: list[tuple[int, str]] = []
 
-    def on_text(self, payload: bytes) -> None:
-        self.texts.append(payload)
+    def on_texts(self, payloads: Sequence[bytes]) -> None:
+        self.texts += payloads
 
     def on_ping(self, payload: bytes) -> None:
         self.pings.append(payload)

@@ -6,18 +6,20 @@ from typing import Any
 import msgspec
 import pytest
 
+from crypto_quant.binance import wire
 from crypto_quant.binance.session import Session
 from crypto_quant.continuity import CandleClock, Sequencer, Verdict
 from crypto_quant.errors import StoreRejected, StoreUnavailable
 from crypto_quant.flow import intake as intake_module
+from crypto_quant.flow import writer as writer_module
 from crypto_quant.flow.aside import Aside
 from crypto_quant.flow.backfill import Backfiller
 from crypto_quant.flow.candles import CandleKeeper
+from crypto_quant.flow.chunk import AllSeries
 from crypto_quant.flow.collector import BinanceWSCollector
 from crypto_quant.flow.delivery import Delivery
 from crypto_quant.flow.intake import Intake
 from crypto_quant.flow.pipeline import Pipeline
-from crypto_quant.flow.proof import AllSeries
 from crypto_quant.flow.stats import PipelineStats
 from crypto_quant.flow.writer import TimescaleWriter
 from crypto_quant.sim.world import database as database_module
@@ -39,6 +41,20 @@ def bug(finder: int) -> Callable[[Plant], Plant]:
         return plant
 
     return note
+
+
+def each_trade(patch: pytest.MonkeyPatch, change: Callable[[wire.AggTrade], None]) -> None:
+    """Change every trade between its frame and its row."""
+    decode_all = intake_module.decode_all
+
+    def changed(payloads: Any) -> Any:
+        messages = decode_all(payloads)
+        for message in messages:
+            if isinstance(message, wire.AggTrade):
+                change(message)
+        return messages
+
+    patch.setattr(intake_module, "decode_all", changed)
 
 
 @bug(1001)
@@ -80,16 +96,17 @@ def writer_drops_a_batch_when_the_store_is_away(patch: pytest.MonkeyPatch) -> No
 def a_refused_row_takes_its_neighbours_along(patch: pytest.MonkeyPatch) -> None:
     store = TimescaleWriter._store
 
-    async def careless(self: TimescaleWriter, lane: Any, rows: Any, marks: Any) -> None:
+    async def careless(self: TimescaleWriter, lane: Any, chunks: Any) -> None:
+        rows = writer_module._rows_of(chunks)
         try:
             for row in rows:
                 database_refuses(self, lane, row)
         except StoreRejected as refusal:
             for row in rows:
                 self._aside.row(lane.table, row, refusal)
-            lane.finished(len(rows))
+            lane.finished(list(chunks))
             return
-        await store(self, lane, rows, marks)
+        await store(self, lane, chunks)
 
     def database_refuses(self: TimescaleWriter, lane: Any, row: bytes) -> None:
         sink: Any = self._sink
@@ -122,7 +139,7 @@ def the_drain_forgets_what_is_in_flight(patch: pytest.MonkeyPatch) -> None:
 
     def forgetful(self: TimescaleWriter) -> Any:
         for lane in self._lanes:
-            lane.in_flight, lane.marks = [], []
+            lane.in_flight = []
         return unstored(self)
 
     patch.setattr(TimescaleWriter, "unstored", forgetful)
@@ -197,36 +214,38 @@ def a_missing_candle_is_called_had(patch: pytest.MonkeyPatch) -> None:
 
 @bug(1000)
 def a_digit_is_rounded(patch: pytest.MonkeyPatch) -> None:
-    row = intake_module.trade_row
+    def rounded(trade: wire.AggTrade) -> None:
+        trade.p = trade.p[:-6] + "000000"
 
-    def rounded(time: str, key: str, number: int, price: str, *rest: Any) -> bytes:
-        return row(time, key, number, price[:-6] + "000000", *rest)
-
-    patch.setattr(intake_module, "trade_row", rounded)
+    each_trade(patch, rounded)
 
 
 @bug(1000)
 def more_digits_are_taken_than_the_table_holds(patch: pytest.MonkeyPatch) -> None:
-    decode = intake_module.decode
+    decode_all = intake_module.decode_all
 
-    def lenient(payload: bytes) -> Any:
+    def cut(payload: bytes) -> bytes:
         head, mark, tail = payload.partition(b'"p":"')
         price, quote, rest = tail.partition(b'"')
-        return decode(head + mark + price[: price.find(b".") + 9] + quote + rest if mark else payload)
+        return head + mark + price[: price.find(b".") + 9] + quote + rest if mark else payload
 
-    patch.setattr(intake_module, "decode", lenient)
+    patch.setattr(intake_module, "decode_all", lambda payloads: decode_all([cut(payload) for payload in payloads]))
 
 
 @bug(1000)
 def the_side_is_mistaken(patch: pytest.MonkeyPatch) -> None:
-    row = intake_module.trade_row
-    patch.setattr(intake_module, "trade_row", lambda *a: row(*a[:7], not a[7], a[8]))
+    def mistaken(trade: wire.AggTrade) -> None:
+        trade.m = not trade.m
+
+    each_trade(patch, mistaken)
 
 
 @bug(1000)
 def times_are_cut_to_milliseconds(patch: pytest.MonkeyPatch) -> None:
-    text = intake_module.TimeText.__call__
-    patch.setattr(intake_module.TimeText, "__call__", lambda self, time: text(self, time // 1000))
+    def cut(trade: wire.AggTrade) -> None:
+        trade.T //= 1000
+
+    each_trade(patch, cut)
 
 
 @bug(1006)
@@ -238,21 +257,21 @@ def duplicates_are_stored(patch: pytest.MonkeyPatch) -> None:
 
 @bug(1003)
 def a_frame_after_damage_is_skipped(patch: pytest.MonkeyPatch) -> None:
-    frame, set_aside = Intake.frame, Intake._set_aside
+    frames, set_aside = Intake.frames, Intake._set_aside
 
     def damaged(self: Any, payload: bytes, reason: str) -> None:
         set_aside(self, payload, reason)
         self.exchange_ns |= 1
 
-    def skipping(self: Intake, payload: bytes, *more: Any) -> Any:
-        if self.exchange_ns & 1 and b"aggTrade" in payload:
+    def skipping(self: Intake, payloads: Any, *more: Any) -> Any:
+        if self.exchange_ns & 1 and b"aggTrade" in payloads[0]:
             self.exchange_ns &= ~1
             self._stats.frames_received += 1
-            return None
-        return frame(self, payload, *more)
+            payloads = payloads[1:]
+        return frames(self, payloads, *more)
 
     patch.setattr(Intake, "_set_aside", damaged)
-    patch.setattr(Intake, "frame", skipping)
+    patch.setattr(Intake, "frames", skipping)
 
 
 @bug(1001)

@@ -128,7 +128,7 @@ async def test_a_candle_that_comes_while_it_settles_is_not_asked_for(monkeypatch
     bench = Bench()
     await bench.at(5)
     await bench.at(80)
-    bench.intake.frame(kline_frame(START_MS), 0)
+    bench.intake.frames([kline_frame(START_MS)], 0)
     await asyncio.sleep(0.025)
     await bench.at(81)
     assert (bench.http.asked, bench.minutes()) == ([], [0])
@@ -157,10 +157,10 @@ async def test_the_open_candle_is_never_stored() -> None:
 async def test_a_candle_is_queued_once_from_whichever_side_it_comes() -> None:
     bench = Bench()
     await bench.at(5)
-    bench.intake.frame(kline_frame(START_MS + 60_000), 0)
+    bench.intake.frames([kline_frame(START_MS + 60_000)], 0)
     await bench.at(140)
-    bench.intake.frame(kline_frame(START_MS), 0)
-    bench.intake.frame(kline_frame(START_MS + 60_000), 0)
+    bench.intake.frames([kline_frame(START_MS)], 0)
+    bench.intake.frames([kline_frame(START_MS + 60_000)], 0)
     await bench.at(141)
     assert sorted(bench.minutes()) == [0, 1]
     assert (bench.stats.candles_fetched, bench.stats.candles_duplicate) == (1, 2)
@@ -174,7 +174,7 @@ async def test_what_the_exchange_does_not_have_is_told_after_three_askings_and_l
     assert [event.open_time for event in bench.journal.of(events.CandleAbsent)] == ["2026-10-01T12:01:00Z"]
     assert len(bench.http.asked) == 3
     # should it come all the same, it is stored
-    bench.intake.frame(kline_frame(START_MS + 60_000), 0)
+    bench.intake.frames([kline_frame(START_MS + 60_000)], 0)
     assert bench.minutes() == [0, 2, 1]
 
 

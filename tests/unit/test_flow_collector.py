@@ -367,10 +367,9 @@ async def test_redundant_links_carry_the_same_streams_and_are_told_apart() -> No
     tags: list[int] = []
 
     class Tagged(ListTaker):
-        def frame(self, payload: bytes, received_ns: int, link: int = 0) -> wire.Message | None:
-            if payload.startswith(b'{"stream"'):
-                tags.append(link)
-            return super().frame(payload, received_ns, link)
+        def frames(self, payloads: Sequence[bytes], received_ns: int, link: int = 0) -> list[wire.Message]:
+            tags.extend(link for payload in payloads if payload.startswith(b'{"stream"'))
+            return super().frames(payloads, received_ns, link)
 
     bench = Bench(redundancy=2, taker=Tagged(link_messages))
     async with bench.running():

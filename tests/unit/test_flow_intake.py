@@ -50,7 +50,7 @@ class Bench:
 
     def take(self, *frames: bytes) -> None:
         for frame in frames:
-            assert self.intake.frame(frame, NOW_NS) is None
+            assert self.intake.frames([frame], NOW_NS) == []
 
     def rows(self, table: Table = Table.TRADES) -> list[list[str]]:
         return [
@@ -263,8 +263,8 @@ def test_one_frame_from_the_far_future_is_not_believed_and_two_are() -> None:
 
 def test_messages_of_the_link_go_back_to_its_driver() -> None:
     bench = Bench()
-    assert bench.intake.frame(b'{"result":null,"id":1}', NOW_NS) == wire.Reply(1, None)
-    assert bench.intake.frame(b'{"e":"serverShutdown","E":5}', NOW_NS) == wire.ServerShutdown(5)
+    assert bench.intake.frames([b'{"result":null,"id":1}'], NOW_NS) == [wire.Reply(1, None)]
+    assert bench.intake.frames([b'{"e":"serverShutdown","E":5}'], NOW_NS) == [wire.ServerShutdown(5)]
 
 
 def test_other_events_are_counted_and_left() -> None:
@@ -328,8 +328,8 @@ def test_a_neutralised_id_is_proven_without_a_row() -> None:
     bench = Bench()
     bench.take(agg_frame(1), agg_frame(2, price="0.00000000", quantity="0.00000000", first=-1, last=-1), agg_frame(3))
     assert bench.ids() == [1, 3]
-    lane = bench.writer._trades
-    assert sorted((each.first, each.last, each.source) for each in bench.writer._series.covered_by(lane.marks)) == [
+    chunks = bench.writer._trades.in_flight
+    assert sorted((each.first, each.last, each.source) for each in bench.writer._series.covered_by(chunks)) == [
         (1, 1, Source.STREAM),
         (2, 2, Source.VOID),
         (3, 3, Source.STREAM),
@@ -343,9 +343,9 @@ def test_a_neutralised_id_is_proven_without_a_row() -> None:
 def test_what_comes_second_over_another_link_is_redundant_and_no_duplicate() -> None:
     bench = Bench()
     for trade_id in (1, 2, 3):
-        bench.intake.frame(agg_frame(trade_id), NOW_NS, 2)
-        bench.intake.frame(agg_frame(trade_id), NOW_NS, 3)
-    bench.intake.frame(agg_frame(3), NOW_NS, 3)  # the exchange says it twice on one link
+        bench.intake.frames([agg_frame(trade_id)], NOW_NS, 2)
+        bench.intake.frames([agg_frame(trade_id)], NOW_NS, 3)
+    bench.intake.frames([agg_frame(3)], NOW_NS, 3)  # the exchange says it twice on one link
     stats = bench.stats
     assert (stats.trades_received, stats.trades_redundant, stats.trades_duplicate) == (4, 3, 1)
     assert stats.pending_trades == len(bench.rows()) == 3
@@ -353,9 +353,9 @@ def test_what_comes_second_over_another_link_is_redundant_and_no_duplicate() -> 
 
 def test_a_final_candle_over_two_links_is_one() -> None:
     bench = Bench()
-    bench.intake.frame(kline_frame(), NOW_NS, 2)
-    bench.intake.frame(kline_frame(), NOW_NS, 3)
-    bench.intake.frame(kline_frame(), NOW_NS, 3)
+    bench.intake.frames([kline_frame()], NOW_NS, 2)
+    bench.intake.frames([kline_frame()], NOW_NS, 3)
+    bench.intake.frames([kline_frame()], NOW_NS, 3)
     stats = bench.stats
     assert (stats.candles_received, stats.candles_redundant, stats.candles_duplicate) == (2, 1, 1)
 
@@ -363,8 +363,8 @@ def test_a_final_candle_over_two_links_is_one() -> None:
 def test_it_knows_the_newest_of_each_series() -> None:
     bench = Bench()
     assert bench.intake.newest("btcusdt") == bench.intake.newest_candle("btcusdt", Timeframe.M1) == -1
-    bench.intake.frame(agg_frame(7), NOW_NS)
-    bench.intake.frame(kline_frame(), NOW_NS)
+    bench.intake.frames([agg_frame(7)], NOW_NS)
+    bench.intake.frames([kline_frame()], NOW_NS)
     assert bench.intake.newest("btcusdt") == 7
     assert bench.intake.newest_candle("btcusdt", Timeframe.M1) == 1_790_856_000_000_000_000
     assert bench.intake.newest_fetched("btcusdt", Timeframe.M1) == -1

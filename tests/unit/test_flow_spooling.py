@@ -15,6 +15,7 @@ from crypto_quant import events
 from crypto_quant.errors import StoreDenied, StoreUnavailable
 from crypto_quant.flow import replay as replay_module
 from crypto_quant.flow import writer as writer_module
+from crypto_quant.flow.chunk import Chunk
 from crypto_quant.flow.spool import Spool
 from crypto_quant.flow.stats import PipelineStats
 from crypto_quant.flow.writer import TimescaleWriter
@@ -88,12 +89,13 @@ class Bench:
         for number in numbers:
             self.stats.trades_received += 1
             series = self.writer.series("spot", "btcusdt", Source.STREAM)
-            self.writer.add_trade_row(row(number), self.clock.now_ns(), NOW_NS, series, number)
+            run = series, number, number
+            self.writer.add_trades(Chunk(row(number), 1, (run,), received_ns=self.clock.now_ns(), event_ns=NOW_NS))
 
     def give_candle(self, minute: int) -> None:
         self.stats.candles_received += 1
         line = b"2026-10-01 12:%02d:00+00\tspot\tbtcusdt\t1m\n" % minute
-        self.writer.add_candle_row(line, told(minute))
+        self.writer.add_candles(Chunk(line, 1, told=(told(minute),)))
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -422,7 +424,7 @@ async def test_ids_without_rows_go_through_the_spool_as_well() -> None:
     void = bench.writer.series("spot", "btcusdt", Source.VOID)
     async with bench.running():
         bench.give([1])
-        bench.writer.add_trade_row(b"", NOW_NS, NOW_NS, void, 2)
+        bench.writer.add_trades(Chunk(b"", 1, ((void, 2, 2),), received_ns=NOW_NS))
         bench.give([3])
         await until(lambda: bench.writer.in_memory == 0)
         assert (bench.stats.spooled_rows, bench.stats.pending_trades) == (2, 2)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from crypto_quant import events
 from crypto_quant.errors import StoreDenied, StoreUnavailable
 from crypto_quant.flow import writer as writer_module
+from crypto_quant.flow.chunk import Chunk
 from crypto_quant.flow.stats import PipelineStats
 from crypto_quant.flow.writer import TimescaleWriter
 from crypto_quant.market import AggTrade, Candle, Timeframe, Venue
@@ -58,7 +59,8 @@ class Bench:
     def give(self, numbers: Sequence[int]) -> None:
         for number in numbers:
             self.stats.trades_received += 1
-            self.writer.add_trade_row(row(number), self.clock.now_ns(), NOW_NS, self.series, number)
+            run = self.series, number, number
+            self.writer.add_trades(Chunk(row(number), 1, (run,), received_ns=self.clock.now_ns(), event_ns=NOW_NS))
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -327,9 +329,8 @@ async def test_lags_are_measured_from_arrival_and_from_the_event() -> None:
     assert isinstance(clock, SetClock)
     async with bench.running():
         for number in range(200):
-            bench.writer.add_trade_row(
-                row(number), clock.ns - 10_000_000, clock.ns - 1_000_000_000, bench.series, number
-            )
+            received_ns, event_ns = clock.ns - 10_000_000, clock.ns - 1_000_000_000
+            bench.writer.add_trades(Chunk(row(number), 1, received_ns=received_ns, event_ns=event_ns))
         await bench.writer.flush()
     assert 10 <= (bench.stats.commit_lag.quantile(0.5) or 0) <= 12.5
     assert 1000 <= (bench.stats.event_lag.quantile(0.5) or 0) <= 1250
@@ -459,10 +460,10 @@ async def test_an_id_that_is_rightly_without_a_row_is_proven_all_the_same() -> N
     void = bench.writer.series("spot", "btcusdt", Source.VOID)
     async with bench.running():
         bench.give([1])
-        bench.writer.add_trade_row(b"", NOW_NS, NOW_NS, void, 2)
+        bench.writer.add_trades(Chunk(b"", 1, ((void, 2, 2),), received_ns=NOW_NS))
         bench.give([3])
         await bench.writer.flush()
-        bench.writer.add_trade_row(b"", NOW_NS, NOW_NS, void, 4)
+        bench.writer.add_trades(Chunk(b"", 1, ((void, 4, 4),), received_ns=NOW_NS))
         await bench.writer.flush()
     assert bench.stored() == [1, 3]
     assert sorted((each.first, each.last, each.source) for each in bench.sink.covered) == [
@@ -474,10 +475,10 @@ async def test_an_id_that_is_rightly_without_a_row_is_proven_all_the_same() -> N
 def test_what_is_left_over_proves_nothing_and_holds_rows_alone() -> None:
     bench = Bench()
     bench.give([1])
-    bench.writer.add_trade_row(b"", NOW_NS, NOW_NS, bench.writer.series("spot", "btcusdt", Source.VOID), 2)
+    bench.writer.add_trades(Chunk(b"", 1, ((bench.writer.series("spot", "btcusdt", Source.VOID), 2, 2),)))
     assert bench.writer.unstored() == [Batch(Table.TRADES, [row(1)])]
     alone = Bench()
-    alone.writer.add_trade_row(b"", NOW_NS, NOW_NS, alone.series, 2)
+    alone.writer.add_trades(Chunk(b"", 1, ((alone.series, 2, 2),)))
     assert alone.writer.unstored() == []
 
 

@@ -5,6 +5,8 @@ the needed fields. Everything else, and everything that fails that pass, takes t
 reply from a raw payload from an event of another kind from damage, and says exactly what is wrong with damage.
 """
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -24,6 +26,8 @@ _combined = msgspec.json.Decoder(wire.Combined).decode
 _bare = msgspec.json.Decoder(wire.AggTrade | wire.Kline | wire.ServerShutdown).decode
 _generic = msgspec.json.Decoder().decode
 
+# decimals as ``is_decimal`` has them, each with its newline
+_decimals = re.compile(r"(?:[0-9]{1,12}(?:\.[0-9]{1,8})?\n)*").fullmatch
 # what a sum over a candle may need: NUMERIC(38,8)
 _VOLUME_DIGITS = 30
 
@@ -42,24 +46,41 @@ def decode(payload: bytes) -> wire.Message:
         except RecursionError:
             raise UndecodableFrame("nested too deeply") from None
     if type(message) is wire.AggTrade:
-        price, quantity = message.p, message.q
-        both = price + quantity
-        if (
-            # spot pads both to 8 decimals: their points are where they must be, and all the rest is digits
-            price[-9:-8] == "." == quantity[-9:-8]
-            and 9 < len(price) < 22
-            and 9 < len(quantity) < 22
-            and both.isascii()
-            and both.replace(".", "", 2).isdigit()
-        ):
-            return message
-        if not (is_decimal(price) and is_decimal(quantity)):
+        if not (is_decimal(message.p) and is_decimal(message.q)):
             raise UndecodableFrame(
-                f"price {_clip(price)} or quantity {_clip(quantity)} is not a decimal of 12.8 digits"
+                f"price {_clip(message.p)} or quantity {_clip(message.q)} is not a decimal of 12.8 digits"
             )
     elif type(message) is wire.Kline and message.k.x:
         _check_candle(message)
     return message
+
+
+def decode_all(payloads: Sequence[bytes]) -> list[wire.Message | UndecodableFrame]:
+    """Return for each text frame what ``decode`` returns or raises, in a fraction of its time when all are sound."""
+    try:
+        messages = [_combined(payload).data for payload in payloads]
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return [_decoded(payload) for payload in payloads]
+    trades = [message for message in messages if type(message) is wire.AggTrade]
+    texts = [trade.p for trade in trades] + [trade.q for trade in trades] + [""]
+    text = "\n".join(texts)
+    # the count, because an end of line may stand in what the exchange has sent
+    if not _decimals(text) or text.count("\n") != len(texts) - 1:
+        return [_decoded(payload) for payload in payloads]
+    try:
+        for message in messages:
+            if type(message) is wire.Kline and message.k.x:
+                _check_candle(message)
+    except UndecodableFrame:
+        return [_decoded(payload) for payload in payloads]
+    return messages  # type: ignore[return-value]  # a list of fewer kinds of message
+
+
+def _decoded(payload: bytes) -> wire.Message | UndecodableFrame:
+    try:
+        return decode(payload)
+    except UndecodableFrame as problem:
+        return problem
 
 
 def _check_candle(message: wire.Kline) -> None:

@@ -95,8 +95,8 @@ class BinanceWSCollector:
 
     def stop_accepting(self) -> None:
         """Take no frame any more; links stay open until ``close()``."""
+        self.pause()  # what has been read already is taken
         self._accepting = False
-        self.pause()
 
     def close(self) -> None:
         """Close every link and end ``run()``."""
@@ -319,20 +319,19 @@ class BinanceWSCollector:
 
     # -- what a drive asks ---------------------------------------------------------------------------------
 
-    def _take(self, drive: Drive, payload: bytes, received_ns: int) -> None:
-        """One text frame of a link."""
+    def _take(self, drive: Drive, payloads: Sequence[bytes], received_ns: int) -> None:
+        """Text frames of a link."""
         if not self._accepting:
             return
-        message = self._taker.frame(payload, received_ns, drive.tag)
-        if message is None:
-            drive.frames += 1
-            return
-        now_ns = self.ns()
-        if type(message) is wire.Reply:
-            drive.session.on_reply(message.request_id, message.error, now_ns)
-        elif type(message) is wire.ServerShutdown:
-            drive.session.on_server_shutdown(now_ns)
-        drive.wake.set()
+        messages = self._taker.frames(payloads, received_ns, drive.tag)
+        drive.frames += len(payloads) - len(messages)
+        for message in messages:
+            now_ns = self.ns()
+            if type(message) is wire.Reply:
+                drive.session.on_reply(message.request_id, message.error, now_ns)
+            elif type(message) is wire.ServerShutdown:
+                drive.session.on_server_shutdown(now_ns)
+            drive.wake.set()
 
     def ns(self) -> int:
         """Return the monotonic time in ns."""

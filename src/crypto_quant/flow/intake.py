@@ -1,7 +1,7 @@
 """Frames become rows here: the hot path between the socket and the writer.
 
-For each frame: decode, look up the symbol, judge the id, build the row, queue it. Nothing awaits, and what is needed
-per symbol is made once.
+Frames come as they were read, many at once under load: decoded, each looked up by its symbol, judged by its id, made a
+row; and the rows go to the writer together. Nothing awaits, and what is needed per symbol is made once.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,19 +9,23 @@ from typing import NamedTuple
 
 from crypto_quant import events
 from crypto_quant.binance import wire
-from crypto_quant.binance.decode import decode
+from crypto_quant.binance.decode import decode_all
 from crypto_quant.continuity import CandleClock, Gap, Sequencer, Verdict
 from crypto_quant.errors import UndecodableFrame
 from crypto_quant.flow.arrivals import Arrivals
+from crypto_quant.flow.chunk import Chunk, Run
 from crypto_quant.flow.stats import PipelineStats
 from crypto_quant.flow.writer import TimescaleWriter, candle_stored
 from crypto_quant.market import NS_PER_MS, NS_PER_S, NS_PER_US, Candle, Timeframe, Venue, wire_symbol
-from crypto_quant.rows import MICROSECONDS_FROM, TimeText, candle_row, key_text, trade_row
+from crypto_quant.rows import MICROSECONDS_FROM, TimeText, candle_row, key_text
 from crypto_quant.seams import Emit, Quarantine, Source
 
 _TOLD_ONE_BY_ONE = 100
 # a step of the exchange's time that one frame alone is not believed
 _LEAP_NS = 3600 * NS_PER_S
+_NONE = -1
+# so far from any time that no trade falls into it
+_NO_SECOND = -(2**62)
 
 
 def time_ns(time: int) -> int:
@@ -47,7 +51,7 @@ class Known(NamedTuple):
 class _SymbolState:
     """What is known of one symbol: its name as stored, its key columns, the ids seen."""
 
-    __slots__ = ("key", "sequencer", "series", "symbol", "void")
+    __slots__ = ("first", "key", "sequencer", "series", "symbol", "void")
 
     def __init__(self, venue: Venue, symbol: str, writer: TimescaleWriter) -> None:
         self.symbol = symbol
@@ -55,6 +59,8 @@ class _SymbolState:
         self.sequencer = Sequencer()
         self.series = writer.series(venue.value, symbol, Source.STREAM)
         self.void = writer.series(venue.value, symbol, Source.VOID)
+        # the first id of the run up to ``sequencer.last`` that no chunk proves yet
+        self.first = _NONE
 
 
 class Intake:
@@ -83,6 +89,9 @@ class Intake:
         self.clocks = clocks
         self.exchange_ns = 0
         self._leap_to_ns = 0
+        # of the frames at hand: symbols with a run of ids that goes on, and the runs that have ended
+        self._begun: list[_SymbolState] = []
+        self._proven: list[Run] = []
         self._writer = writer
         self._stats = stats
         self._quarantine = quarantine
@@ -121,83 +130,123 @@ class Intake:
                 for gap in gaps:
                     self._on_gap(state.symbol, gap)
 
-    def frame(self, payload: bytes, received_ns: int, link: int = 0) -> wire.Message | None:
-        """Take one text frame received at ``received_ns`` (wall time).
+    def frames(self, payloads: Sequence[bytes], received_ns: int, link: int = 0) -> list[wire.Message]:
+        """Take text frames in their order, received together at ``received_ns`` (wall time).
 
         ``link`` is not 0 while more than one link carries the same streams: what then arrives a second time, over
         another link, is redundant and no duplicate of the exchange's.
-        Returns a message that concerns the link itself (a reply, a shutdown notice) to whoever drives it, else None.
+        Returns the messages that concern the link itself (replies, shutdown notices) to whoever drives it.
         What cannot be used is set aside, never raised.
         """
-        self._stats.frames_received += 1
-        try:
-            message = decode(payload)
-        except UndecodableFrame as problem:
-            self._set_aside(payload, str(problem))
-            return None
-        if type(message) is wire.AggTrade:
-            self._trade(message, payload, received_ns, link)
-            return None
-        if type(message) is wire.Kline:
-            self._kline(message, payload, link)
-            return None
-        if type(message) is wire.Ignored:
-            self._stats.frames_ignored += 1
-            return None
-        return message
+        self._stats.frames_received += len(payloads)
+        others: list[wire.Message] = []
+        received = self._times(received_ns // 1000)
+        wanted, second_text = self._trades, self._times.second
+        # what the rows of these frames have in common, most of the time: the second in which the trades happened
+        second_us, second = _NO_SECOND, ""
+        rows: list[str] = []
+        newest: wire.AggTrade | None = None
+        for message, payload in zip(decode_all(payloads), payloads, strict=True):
+            if type(message) is not wire.AggTrade:
+                self._no_trade(message, payload, link, others)
+                continue
+            state = wanted.get(message.s)
+            trade_id = message.a
+            if state is None or trade_id != state.sequencer.last + 1 or not 0 <= message.f <= message.l or link:
+                if not self._is_new(state, message, payload, received_ns, link) or state is None:
+                    continue
+            else:
+                # the common case: the next id of its symbol
+                state.sequencer.last = trade_id
+                if state.first < 0:
+                    state.first = trade_id
+                    self._begun.append(state)
+            newest = message
+            offset_us = message.T - second_us
+            if not 0 <= offset_us < 1_000_000:
+                if message.T >= MICROSECONDS_FROM:
+                    at_s, offset_us = divmod(message.T, 1_000_000)
+                    second_us = message.T - offset_us
+                else:
+                    at_s, offset_ms = divmod(message.T, 1_000)
+                    second_us, offset_us = _NO_SECOND, offset_ms * 1_000
+                second = second_text(at_s)
+            # rows.trade_row's work without the call
+            rows.append(
+                f"{second}{offset_us:06d}+00\t{state.key}\t{trade_id}\t{message.p}\t{message.q}\t"
+                f"{message.f}\t{message.l}\t{'t' if message.m else 'f'}\t{received}\n"
+            )
+        if newest is not None:
+            self._queue(rows, received_ns, newest)
+        return others
 
-    def _trade(self, trade: wire.AggTrade, payload: bytes, received_ns: int, link: int) -> None:
-        state = self._trades.get(trade.s)
-        if state is None:
-            self._set_aside(payload, "a trade of a symbol that was not asked for")
-            return
-        if (trade.f < 0 or trade.l < trade.f) and not _is_void(trade):
-            self._set_aside(payload, f"trade ids {trade.f} to {trade.l} are no range")
-            return
-        event_ns = time_ns(trade.E)
+    def _queue(self, rows: list[str], received_ns: int, newest: wire.AggTrade) -> None:
+        """Give rows to the writer, with the ids that they prove."""
+        event_ns = time_ns(newest.E)
         if event_ns > self.exchange_ns:
             self._later(event_ns)
-        stats = self._stats
-        sequencer = state.sequencer
-        trade_id = trade.a
-        stats.trades_received += 1
+        for state in self._begun:
+            if state.first >= 0:
+                self._proven.append((state.series, state.first, state.sequencer.last))
+                state.first = _NONE
+        self._begun.clear()
+        proven, self._proven = self._proven, []
+        self._stats.trades_received += len(rows)
+        self._writer.add_trades(
+            Chunk("".join(rows).encode(), len(rows), proven, received_ns=received_ns, event_ns=event_ns)
+        )
+
+    def _is_new(
+        self, state: "_SymbolState | None", trade: wire.AggTrade, payload: bytes, received_ns: int, link: int
+    ) -> bool:
+        """Judge a trade that may be anything but the next of its symbol; tell whether it is to be stored."""
+        if state is None:
+            self._set_aside(payload, "a trade of a symbol that was not asked for")
+            return False
+        if (trade.f < 0 or trade.l < trade.f) and not _is_void(trade):
+            self._set_aside(payload, f"trade ids {trade.f} to {trade.l} are no range")
+            return False
+        stats, sequencer, trade_id = self._stats, state.sequencer, trade.a
         elsewhere_first = link and self._arrivals.first(link, trade.s, trade_id)
-        # the common case is the next id; everything else is the sequencer's to judge
-        if trade_id == sequencer.last + 1:
-            sequencer.last = trade_id
-        else:
-            missing, gaps = sequencer.missing, len(sequencer.gaps)
-            verdict = sequencer.observe(trade_id)
-            # a late id need not be one that was missing: it may lie below all seen, or begin a new count
-            stats.missing_trades += sequencer.missing - missing
-            stats.gaps_open += len(sequencer.gaps) - gaps
-            if verdict is Verdict.DUPLICATE:
-                if elsewhere_first:
-                    stats.trades_received -= 1
-                    stats.trades_redundant += 1
-                else:
-                    stats.trades_duplicate += 1
-                return
-            if verdict is Verdict.GAP:
-                self._gap(state, sequencer)
+        if state.first >= 0:
+            # what was proven so far ends here
+            self._proven.append((state.series, state.first, sequencer.last))
+            state.first = _NONE
+        missing, gaps = sequencer.missing, len(sequencer.gaps)
+        verdict = sequencer.observe(trade_id)
+        # a late id need not be one that was missing: it may lie below all seen, or begin a new count
+        stats.missing_trades += sequencer.missing - missing
+        stats.gaps_open += len(sequencer.gaps) - gaps
+        if verdict is Verdict.DUPLICATE:
+            if elsewhere_first:
+                stats.trades_redundant += 1
+            else:
+                stats.trades_received += 1
+                stats.trades_duplicate += 1
+            return False
+        if verdict is Verdict.GAP:
+            self._gap(state, sequencer)
         if trade.f < 0:
             # an id that the exchange has neutralised (p = q = 0, f = l = -1): seen, but no trade
-            stats.trades_received -= 1
             stats.trades_void += 1
-            self._writer.add_trade_row(b"", received_ns, event_ns, state.void, trade_id)
-            return
-        row = trade_row(
-            self._times(trade.T),
-            state.key,
-            trade_id,
-            trade.p,
-            trade.q,
-            trade.f,
-            trade.l,
-            trade.m,
-            self._times(received_ns // 1000),
-        )
-        self._writer.add_trade_row(row, received_ns, event_ns, state.series, trade_id)
+            run = state.void, trade_id, trade_id
+            event_ns = time_ns(trade.E)
+            self._writer.add_trades(Chunk(b"", 1, (run,), received_ns=received_ns, event_ns=event_ns))
+            return False
+        self._proven.append((state.series, trade_id, trade_id))
+        return True
+
+    def _no_trade(
+        self, message: wire.Message | UndecodableFrame, payload: bytes, link: int, others: list[wire.Message]
+    ) -> None:
+        if type(message) is wire.Kline:
+            self._kline(message, payload, link)
+        elif isinstance(message, UndecodableFrame):
+            self._set_aside(payload, str(message))
+        elif type(message) is wire.Ignored:
+            self._stats.frames_ignored += 1
+        else:
+            others.append(message)
 
     def _later(self, event_ns: int) -> None:
         """Move the exchange's time forward; far forward only when a second frame says the same.
@@ -293,7 +342,7 @@ class Intake:
         if source == "rest":
             key = candle.symbol, candle.timeframe
             self._fetched[key] = max(candle.open_ns, self._fetched.get(key, 0))
-        self._writer.add_candle_row(candle_row(candle, self._times), candle_stored(candle, source))
+        self._writer.add_candles(Chunk(candle_row(candle, self._times), 1, told=(candle_stored(candle, source),)))
         return True
 
     def count_fetched(self) -> None:

@@ -1,7 +1,9 @@
 """What a collector drives: one life of one link, the slot that it fills, and the group of slots that carry the same."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Protocol
 
 from crypto_quant.binance import wire
@@ -19,10 +21,10 @@ _NOTICE = b'{"stream":"!'
 
 
 class FrameTaker(Protocol):
-    """Who takes the frames: ``Intake``, or anything with its ``frame``."""
+    """Who takes the frames: ``Intake``, or anything with its ``frames``."""
 
-    def frame(self, payload: bytes, received_ns: int, link: int = 0) -> wire.Message | None:
-        """Take one text frame; return it decoded when it concerns the link itself.
+    def frames(self, payloads: Sequence[bytes], received_ns: int, link: int = 0) -> Sequence[wire.Message]:
+        """Take text frames in their order; return those decoded that concern the link itself.
 
         ``link`` is not 0 while another link carries the same streams; it then tells these links apart.
         """
@@ -49,7 +51,9 @@ class Drive:
     have yet to deliver, and look like a gap.
     """
 
-    def __init__(self, session: Session, slot: "Slot", take: Callable[["Drive", bytes, int], None], now: Now) -> None:
+    def __init__(
+        self, session: Session, slot: "Slot", take: Callable[["Drive", Sequence[bytes], int], None], now: Now
+    ) -> None:
         self.session = session
         self.slot = slot
         self.link: Link = _Unconnected()
@@ -67,30 +71,28 @@ class Drive:
         self.failure: Exception | None = None
         self._take = take
         self._now = now
-        self._wall_ns = now.wall_ns  # looked up once: it is asked for every frame
 
-    def on_text(self, payload: bytes) -> None:
-        received_ns = self._wall_ns()
-        held = self.held
-        if held is None:
-            # the common case, without a call in between
-            try:
-                self._take(self, payload, received_ns)
-            except Exception as failure:  # noqa: BLE001  # see fail
-                self.fail(failure)
+    def on_texts(self, payloads: Sequence[bytes]) -> None:
+        received_ns = self._now.wall_ns()
+        if self.held is None:
+            self.feed(payloads, received_ns)
             return
-        if payload.startswith(_STREAM) and not payload.startswith(_NOTICE):
+        for payload in payloads:
+            held = self.held
+            if held is None or payload.startswith(_NOTICE) or not payload.startswith(_STREAM):
+                self.feed((payload,), received_ns)
+                continue
             self.frames += 1
             held.append((payload, received_ns))
             if len(held) >= HELD_MAX:
                 self.release()
-            return
-        self.feed(payload, received_ns)
 
-    def feed(self, payload: bytes, received_ns: int) -> None:
-        """Hand one frame on."""
+    def feed(self, payloads: Sequence[bytes], received_ns: int) -> None:
+        """Hand frames on."""
+        if self.failure is not None:
+            return
         try:
-            self._take(self, payload, received_ns)
+            self._take(self, payloads, received_ns)
         except Exception as failure:  # noqa: BLE001  # see fail
             self.fail(failure)
 
@@ -103,10 +105,8 @@ class Drive:
     def release(self) -> None:
         """Hand on what was held, in order, and hold nothing any more."""
         held, self.held = self.held, None
-        for payload, received_ns in held or ():
-            if self.failure is not None:
-                return
-            self.feed(payload, received_ns)
+        for received_ns, frames in groupby(held or (), key=itemgetter(1)):
+            self.feed([payload for payload, _ in frames], received_ns)
 
     def on_ping(self, payload: bytes) -> None:
         self.session.on_ping(payload, self._now.ns())

@@ -4,21 +4,20 @@ import asyncio
 import random
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 from crypto_quant import events
 from crypto_quant.batch import Batcher
 from crypto_quant.errors import SpoolUnavailable, StoreDenied, StoreRejected, StoreUnavailable
 from crypto_quant.flow.aside import Aside
+from crypto_quant.flow.chunk import AllSeries, Chunk, Run, Series
 from crypto_quant.flow.lane import Lane
 from crypto_quant.flow.outage import Outage
-from crypto_quant.flow.proof import AllSeries, Series
 from crypto_quant.flow.replay import Replayer
 from crypto_quant.flow.spool import Spool
 from crypto_quant.flow.stats import PipelineStats
 from crypto_quant.market import AggTrade, Candle, utc_text
 from crypto_quant.rows import TimeText, agg_trade_row, candle_row
-from crypto_quant.seams import Batch, Clock, Covered, Emit, Quarantine, Receipt, Sink, Source, Table
+from crypto_quant.seams import Batch, Clock, Emit, Lines, Quarantine, Receipt, Sink, Source, Table
 from crypto_quant.spoolformat import SpoolRecord
 
 _FIRST_RETRY_S = 0.1
@@ -27,10 +26,7 @@ _LAST_RETRY_S = 5.0
 # while others wait behind it. Together they bound what a kill -9 can cost.
 _PATIENCE_S = 5.0
 _MEMORY_AGE_S = 2.0
-_RECORD_ROWS = 50_000
 _TOLD_AGAIN_S = 60.0
-# how many lags of one commit are looked at
-_LAG_SAMPLES = 64
 
 
 class TimescaleWriter:
@@ -40,7 +36,7 @@ class TimescaleWriter:
     Repeating a row changes nothing in the store. While the store is away or too slow, rows go to the ``spool``, and a
     replay brings them in beside the live ones. Without a spool, or when it takes no more, rows wait in memory, in
     order, and are tried again for ever; ``in_memory`` tells whoever feeds the writer to hold back.
-    ``run()`` does the work; ``add_trade`` and ``add_candle`` never block.
+    ``run()`` does the work; giving never blocks.
     """
 
     def __init__(
@@ -90,38 +86,30 @@ class TimescaleWriter:
 
     # -- giving ------------------------------------------------------------------------------------------
 
-    def add_trade_row(self, row: bytes, received_ns: int, event_ns: int, series: int, trade_id: int) -> None:
-        """Queue one ready-made row of ``trades``; both times are for the lags alone.
+    def add_trades(self, chunk: Chunk) -> None:
+        """Queue ready-made rows of ``trades``. Once they are stored, the ids that they prove are covered."""
+        self._trades.add(chunk, chunk.received_ns)
 
-        Once it is stored, ``trade_id`` is covered. An empty row is an id that is rightly without one.
-        """
-        lane = self._trades
-        count = lane.batcher.add(row, (received_ns, event_ns, series, trade_id), received_ns)
-        if count == 1 or count == lane.batcher.size:
-            lane.wake.set()
-
-    def add_candle_row(self, row: bytes, stored: events.CandleStored) -> None:
-        """Queue one ready-made row of ``candles``; ``stored`` is told once it is committed."""
-        lane = self._candles
-        count = lane.batcher.add(row, stored, self._clock.now_ns())
-        if count == 1 or count == lane.batcher.size:
-            lane.wake.set()
+    def add_candles(self, chunk: Chunk) -> None:
+        """Queue ready-made rows of ``candles``; each is told once it is committed."""
+        self._candles.add(chunk, self._clock.now_ns())
 
     def series(self, venue: str, symbol: str, source: Source) -> int:
-        """Return the number that ``add_trade_row`` knows the series by; ask once and keep it."""
+        """Return the number that a chunk knows the series by; ask once and keep it."""
         return self._series.number(Series(venue, symbol, source))
 
     def add_trade(self, trade: AggTrade, source: Source = Source.STREAM) -> None:
         """Queue a trade given as a value."""
         received = self._clock.now_ns() if trade.received_ns is None else trade.received_ns
         self._stats.trades_received += 1
-        series = self.series(trade.venue.value, trade.symbol, source)
-        self.add_trade_row(agg_trade_row(trade, self._times), received, trade.time_ns, series, trade.trade_id)
+        run: Run = (self.series(trade.venue.value, trade.symbol, source), trade.trade_id, trade.trade_id)
+        row = agg_trade_row(trade, self._times)
+        self.add_trades(Chunk(row, 1, proves=(run,), received_ns=received, event_ns=trade.time_ns))
 
     def add_candle(self, candle: Candle, source: str = "stream") -> None:
         """Queue a closed candle given as a value."""
         self._stats.candles_received += 1
-        self.add_candle_row(candle_row(candle, self._times), candle_stored(candle, source))
+        self.add_candles(Chunk(candle_row(candle, self._times), 1, told=(candle_stored(candle, source),)))
 
     @property
     def in_memory(self) -> int:
@@ -177,8 +165,7 @@ class TimescaleWriter:
             return
         for lane in self._lanes:
             while len(lane):
-                if not lane.in_flight:
-                    lane.in_flight, lane.marks = lane.batcher.take(0)
+                lane.in_flight = lane.in_flight or lane.batcher.take(0)
                 if not await self._put(spool, lane):
                     break
 
@@ -191,10 +178,8 @@ class TimescaleWriter:
         left = []
         for lane in self._lanes:
             while len(lane.batcher):
-                rows, marks = lane.batcher.take(0)
-                lane.in_flight += rows
-                lane.marks += marks
-            rows = list(filter(None, lane.in_flight))
+                lane.in_flight += lane.batcher.take(0)
+            rows = _rows_of(lane.in_flight)
             if rows:
                 left.append(Batch(lane.table, rows))
         return left
@@ -203,10 +188,10 @@ class TimescaleWriter:
         while True:
             if not lane.in_flight:  # else a run was cancelled before, and what it held goes first
                 await self._due(lane)
-                lane.in_flight, lane.marks = lane.batcher.take(self._clock.now_ns())
+                lane.in_flight = lane.batcher.take(self._clock.now_ns())
                 lane.insisted = False
             if self._spool is None:
-                await self._store(lane, lane.in_flight, lane.marks)
+                await self._store(lane, lane.in_flight)
             else:
                 await self._store_or_spool(self._spool, lane)
 
@@ -220,7 +205,7 @@ class TimescaleWriter:
                 if await self._put(spool, lane):
                     return
             try:
-                await self._store(lane, lane.in_flight, lane.marks)
+                await self._store(lane, lane.in_flight)
             except (StoreUnavailable, StoreDenied) as problem:
                 lane.insisted = True
                 pause_s = self._next_pause_s(lane)
@@ -235,30 +220,25 @@ class TimescaleWriter:
         """Tell whether rows grow old in memory because the store is slower than the market."""
         if lane is not self._trades or len(lane.batcher) < lane.batcher.size:
             return False
-        return bool(self._clock.now_ns() - lane.marks[0][0] > _MEMORY_AGE_S * 1e9)
+        return self._clock.now_ns() - lane.in_flight[0].received_ns > _MEMORY_AGE_S * 1e9
 
     async def _put(self, spool: Spool, lane: Lane) -> bool:
         """Move what is in flight into the spool; return False when that takes no more of it."""
-        while lane.in_flight:
-            rows, marks = lane.in_flight[:_RECORD_ROWS], lane.marks[:_RECORD_ROWS]
-            covered = tuple(self._covered(lane, marks))
-            told = () if lane is self._trades else tuple(marks)
-            record = SpoolRecord(lane.table, list(filter(None, rows)), covered, told)
-            try:
-                await spool.put(record, partial(self._spooled, lane, len(rows), len(record.rows)))
-            except SpoolUnavailable as problem:
-                if self._spool_trouble.failed(asyncio.get_running_loop().time(), problem.what):
-                    self._emit(
-                        events.SpoolRefused(directory=spool.directory, cause=str(problem), in_memory=self.in_memory)
-                    )
-                return False
+        chunks = list(lane.in_flight)
+        rows, covered = list(_rows_of(chunks)), tuple(self._series.covered_by(chunks))
+        told = tuple(each for chunk in chunks for each in chunk.told)
+        try:
+            await spool.put(
+                SpoolRecord(lane.table, rows, covered, told), partial(self._spooled, lane, chunks, len(rows))
+            )
+        except SpoolUnavailable as problem:
+            if self._spool_trouble.failed(asyncio.get_running_loop().time(), problem.what):
+                self._emit(events.SpoolRefused(directory=spool.directory, cause=str(problem), in_memory=self.in_memory))
+            return False
         return True
 
-    def _covered(self, lane: Lane, marks: Sequence[Any]) -> Sequence[Covered]:
-        return self._series.covered_by(marks) if lane is self._trades else ()
-
-    def _spooled(self, lane: Lane, taken: int, rows: int) -> None:
-        lane.finished(taken)
+    def _spooled(self, lane: Lane, chunks: Sequence[Chunk], rows: int) -> None:
+        lane.finished(chunks)
         self._stats.spooled_rows += rows
         self._spool_trouble.over(0.0)
 
@@ -281,36 +261,41 @@ class TimescaleWriter:
             except TimeoutError:
                 return
 
-    async def _store(self, lane: Lane, rows: Sequence[bytes], marks: Sequence[Any]) -> None:
-        """Store the rows, whatever it takes; halve them while the store refuses one of them."""
-        # the ranges come from the marks of these very rows, so halving them, or setting one aside, leaves them true
-        batch = Batch(lane.table, list(filter(None, rows)), self._covered(lane, marks))
+    async def _store(self, lane: Lane, chunks: Sequence[Chunk]) -> None:
+        """Store the oldest chunks in flight, whatever it takes; halve them while the store refuses a row of them."""
+        chunks = list(chunks)
+        batch = Batch(lane.table, _rows_of(chunks), self._series.covered_by(chunks))
         started = asyncio.get_running_loop().time()
         try:
             receipt, insisted = await self._insist(lane, batch)
         except StoreRejected as refusal:
-            if len(rows) == 1:
-                if rows[0]:
-                    self._aside.row(lane.table, rows[0], refusal)
+            if len(chunks) == 1 and len(batch.rows) <= 1:
+                if batch.rows:
+                    self._aside.row(lane.table, batch.rows[0], refusal)
                 else:
                     self._aside.proof(batch.covered, refusal)
-                lane.finished(1)
+                lane.finished(chunks)
                 return
-            middle = len(rows) // 2
-            await self._store(lane, rows[:middle], marks[:middle])
-            await self._store(lane, rows[middle:], marks[middle:])
+            if len(chunks) == 1:
+                # each half proves its own rows and nothing else, so setting one aside leaves the others' proof true
+                chunks = list(self._series.halves(chunks[0]))
+                lane.divided(chunks)
+            middle = len(chunks) // 2
+            await self._store(lane, chunks[:middle])
+            await self._store(lane, chunks[middle:])
             return
-        lane.finished(len(rows))
+        lane.finished(chunks)
         took_ms = round((asyncio.get_running_loop().time() - started) * 1e3, 2)
         self._stats.stored(lane.table, receipt)
         if lane is self._trades:
             if receipt.conflicting:
                 self._aside.conflicting([batch.rows[place] for place in receipt.conflicting])
-            self._count_lags(marks)
+            self._count_lags(chunks)
         # after a failure whose commit may have gone through, a duplicate can be our own first try
         elif receipt.written or insisted:
-            for stored in marks:
-                self._emit(stored)
+            for chunk in chunks:
+                for stored in chunk.told:
+                    self._emit(stored)
         self._emit(
             events.BatchStored(
                 table=lane.table.value, rows=receipt.written, duplicates=receipt.duplicates, took_ms=took_ms
@@ -396,12 +381,17 @@ class TimescaleWriter:
             self._spooling_told_s = now_s
             self._emit(events.Spooling(directory=spool.directory, cause=cause))
 
-    def _count_lags(self, marks: Sequence[Any]) -> None:
+    def _count_lags(self, chunks: Sequence[Chunk]) -> None:
         now_ns = self._clock.now_ns()
-        step = max(1, len(marks) // _LAG_SAMPLES)
-        for received_ns, event_ns, _, _ in marks[::step]:
-            self._stats.commit_lag.add((now_ns - received_ns) / 1e6, step)
-            self._stats.event_lag.add((now_ns - event_ns) / 1e6, step)
+        for chunk in chunks:
+            if chunk.rows:
+                self._stats.commit_lag.add((now_ns - chunk.received_ns) / 1e6, chunk.rows)
+                self._stats.event_lag.add((now_ns - chunk.event_ns) / 1e6, chunk.rows)
+
+
+def _rows_of(chunks: Sequence[Chunk]) -> Lines:
+    """Return the rows of all chunks."""
+    return Lines([chunk.data for chunk in chunks], sum(chunk.rows for chunk in chunks))
 
 
 def candle_stored(candle: Candle, source: str) -> events.CandleStored:

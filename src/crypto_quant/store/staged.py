@@ -12,6 +12,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from crypto_quant.errors import StoreRejected
 from crypto_quant.seams import COLUMNS, Batch, Receipt, Table
+from crypto_quant.store.copytext import CopyText
 
 _STAGE = "crypto_quant_stage"
 # The same trade told with another time is looked for this far around the batch: units that were mistaken and clocks
@@ -67,7 +68,7 @@ WHERE t."time" BETWEEN $1 AND $2
       IS DISTINCT FROM (s.price, s.quantity, s.first_trade_id, s.last_trade_id, s.is_buyer_maker)"""  # noqa: S608
 
 
-async def store_staged(connection: PoolConnectionProxy, batch: Batch, data: memoryview) -> Receipt:
+async def store_staged(connection: PoolConnectionProxy, batch: Batch, data: CopyText) -> Receipt:
     """Store the rows that are not there yet; ``data`` is the batch's rows, joined. Call it in a transaction.
 
     Raises StoreRejected when a row is not one line, and the driver's errors.

@@ -18,6 +18,7 @@ from crypto_quant import events
 from crypto_quant.errors import CryptoQuantError, StoreDenied, StoreUnavailable
 from crypto_quant.seams import COLUMNS, Batch, Emit, PoolUse, Receipt, Table
 from crypto_quant.store import coverage, faults, partitions
+from crypto_quant.store.copytext import CopyText
 from crypto_quant.store.migrate import SchemaState, check
 from crypto_quant.store.migrate import migrate as migrate_schema
 from crypto_quant.store.partitions import Partition
@@ -141,8 +142,7 @@ class TimescaleSink:
         """
         if not batch.rows and not batch.covered:
             return Receipt(written=0, duplicates=0)
-        # a memoryview, because asyncpg takes bytes for the name of a file
-        data = memoryview(b"".join(batch.rows))
+        data = CopyText(batch.parts)
         async with self._connection("writing", batch.table) as connection:
             await self._ensure_next(connection, batch)
             for attempt in range(1, _ATTEMPTS + 1):
@@ -170,7 +170,7 @@ class TimescaleSink:
                     await self._ensure(connection, needed)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    async def _store(self, connection: PoolConnectionProxy, batch: Batch, data: memoryview) -> Receipt:
+    async def _store(self, connection: PoolConnectionProxy, batch: Batch, data: CopyText) -> Receipt:
         if not batch.rows:
             async with _transaction(connection):
                 await coverage.extend(connection, batch.covered)
@@ -264,7 +264,7 @@ class TimescaleSink:
             self._pool.terminate()
 
 
-async def _store_new(connection: PoolConnectionProxy, batch: Batch, data: memoryview) -> Receipt:
+async def _store_new(connection: PoolConnectionProxy, batch: Batch, data: CopyText) -> Receipt:
     """Store a batch of which nothing is there yet. Raises _NotNew or UniqueViolationError, with nothing stored."""
     if not batch.covered:
         status = await connection.copy_to_table(batch.table, source=data, columns=COLUMNS[batch.table], format="text")

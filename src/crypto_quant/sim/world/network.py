@@ -234,22 +234,33 @@ class WorldLink:
     def _pump(self) -> None:
         self._pumping = False
         now_s = self._loop.time()
+        texts: list[bytes] = []  # read at once, heard at once
         for _ in range(READ_FRAMES):
             if not (self._way and self._reading and self.open and self._way[0][0] <= now_s + 1e-9):
+                self._read(texts)
                 self._pump_soon()
                 return
             _, kind, payload, code = self._way.popleft()
             if kind == "text":
-                self._handler.on_text(payload)
-                self._network.on_delivered(self.process, payload)
-            elif kind == "ping":
+                texts.append(payload)
+                continue
+            self._read(texts)
+            if kind == "ping":
                 self._ping_heard_s = now_s
                 self._handler.on_ping(payload)
             else:
                 self._end()
                 self._handler.on_closed(code, payload.decode())
+        self._read(texts)
         self._pumping = True
         self._loop.call_later(_READ_EVERY_S, self._pump, context=self.process.context)
+
+    def _read(self, texts: list[bytes]) -> None:
+        if texts:
+            self._handler.on_texts(tuple(texts))
+            for payload in texts:
+                self._network.on_delivered(self.process, payload)
+            texts.clear()
 
     def _leave(self) -> None:
         self.unsubscribe(list(self._names))

@@ -1,0 +1,108 @@
+"""Rows on their way into the store, and what they prove: the ids of exactly these rows."""
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from crypto_quant.continuity import RangeSet
+from crypto_quant.events import CandleStored
+from crypto_quant.seams import Covered, Lines, Source
+
+
+class Series(NamedTuple):
+    """Whose ids are counted: one symbol of one venue, told by one source."""
+
+    venue: str
+    symbol: str
+    source: Source
+
+
+Run = tuple[int, int, int]
+"""The number of a series, and the first and the last (inclusive) of ids that follow each other."""
+
+
+class Chunk(msgspec.Struct, gc=False):
+    """Rows of one table that came together, as one text; or ids that rightly have no row, and then no text.
+
+    ``count`` is how many of either. ``proves`` are the ids of just these rows, or these ids. ``told`` is what to
+    tell once they are committed, one a row. The times (ns since the epoch) are for the lags alone: when the rows
+    were received, and when the last of them happened.
+    """
+
+    data: bytes
+    count: int
+    proves: Sequence[Run] = ()
+    told: Sequence[CandleStored] = ()
+    received_ns: int = 0
+    event_ns: int = 0
+
+    def __len__(self) -> int:
+        return self.count
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return self.count if self.data else 0
+
+
+class AllSeries:
+    """Gives each series a number, from 0 in the order of asking; knows what runs of numbers mean."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[Series, int] = {}
+        self._series: list[Series] = []
+
+    def number(self, series: Series) -> int:
+        """Return the series' number, the same for ever."""
+        number = self._numbers.setdefault(series, len(self._series))
+        if number == len(self._series):
+            self._series.append(series)
+        return number
+
+    def covered_by(self, chunks: Iterable[Chunk]) -> list[Covered]:
+        """Return what the chunks prove; runs that follow each other within a series make one range."""
+        first: dict[int, int] = {}
+        following: dict[int, int] = {}  # the id that would continue a series' range
+        ended: list[Run] = []
+        for chunk in chunks:
+            for number, low, high in chunk.proves:
+                if following.get(number) != low:
+                    if number in first:
+                        ended.append((number, first[number], following[number]))
+                    first[number] = low
+                following[number] = high + 1
+        ended += ((number, low, following[number]) for number, low in first.items())
+        series = self._series
+        return [Covered(series[n].venue, series[n].symbol, low, end - 1, series[n].source) for n, low, end in ended]
+
+    def halves(self, chunk: Chunk) -> tuple[Chunk, Chunk]:
+        """Divide a chunk of more than one row into two, each with what it proves."""
+        lines = list(Lines([chunk.data], chunk.rows))
+        middle = len(lines) // 2
+        return self._part(chunk, lines, 0, middle), self._part(chunk, lines, middle, len(lines))
+
+    def _part(self, chunk: Chunk, lines: Sequence[bytes], start: int, end: int) -> Chunk:
+        rows = lines[start:end]
+        ids = {_key(row) for row in rows} if chunk.proves else set()
+        return Chunk(
+            b"".join(rows),
+            len(rows),
+            [part for run in chunk.proves for part in self._within(run, ids)],
+            chunk.told[start:end],
+            chunk.received_ns,
+            chunk.event_ns,
+        )
+
+    def _within(self, run: Run, ids: Collection[tuple[str, str, int]]) -> list[Run]:
+        """Return what of a run is among ``ids``."""
+        number, first, last = run
+        venue, symbol, _ = self._series[number]
+        held = RangeSet((each, each) for each in range(first, last + 1) if (venue, symbol, each) in ids)
+        return [(number, *each) for each in held.ranges()]
+
+
+def _key(row: bytes) -> tuple[str, str, int]:
+    """Return venue, symbol and id of a row of ``trades``."""
+    _, venue, symbol, trade_id, _ = row.decode().split("\t", 4)
+    return venue, symbol, int(trade_id)
