@@ -113,7 +113,8 @@ def stored_candle(number: int) -> events.CandleStored:
 # -- batching ---------------------------------------------------------------------------------------------
 
 
-async def test_a_full_batch_goes_at_once() -> None:
+async def test_a_full_batch_goes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "_LEAST_AGE_S", 30.0)
     bench = Bench(batch_size=5)
     async with bench.running():
         bench.give(range(5))
@@ -219,7 +220,8 @@ async def test_two_flushes_at_once_both_return() -> None:
             await asyncio.gather(bench.writer.flush(), bench.writer.flush())
 
 
-async def test_a_cancelled_flush_leaves_the_batching_as_it_was() -> None:
+async def test_a_cancelled_flush_leaves_the_batching_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "_LEAST_AGE_S", 30.0)
     bench = Bench(batch_size=100)
     bench.sink.gate.clear()
     async with bench.running():
@@ -233,6 +235,23 @@ async def test_a_cancelled_flush_leaves_the_batching_as_it_was() -> None:
         bench.give([2])
         await asyncio.sleep(0.01)
         assert bench.writer.pending == 1
+
+
+async def test_a_batch_waits_as_long_as_commits_take_and_never_longer_than_it_may() -> None:
+    bench = Bench(max_age_s=0.2)
+    lane = bench.writer._trades
+    waits = []
+    async with bench.running():
+        for took_s in (0.0, 0.03, 0.15):
+            bench.sink.gate.clear()
+            bench.give([lane.done])
+            flushing = asyncio.create_task(bench.writer.flush())
+            await until(lambda: bench.sink.writing)
+            await asyncio.sleep(took_s)
+            bench.sink.gate.set()
+            await flushing
+            waits.append(lane.batcher.max_age_ns / 1e9)
+    assert waits[0] < 0.06 <= waits[1] < waits[2] == 0.2
 
 
 # -- a store that is away ---------------------------------------------------------------------------------

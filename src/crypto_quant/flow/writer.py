@@ -22,6 +22,10 @@ from crypto_quant.spoolformat import SpoolRecord
 
 _FIRST_RETRY_S = 0.1
 _LAST_RETRY_S = 5.0
+# A batch that is not full waits for so many times what the last commit took, so that at low rates a database that
+# commits quickly has the rows at once, and a slow one is not asked all the time.
+_COMMITS_WAITED = 2
+_LEAST_AGE_S = 0.005
 # With a spool: how long a commit may take before the store counts as away, and how old a row may become in memory
 # while others wait behind it. Together they bound what a kill -9 can cost.
 _PATIENCE_S = 5.0
@@ -31,6 +35,8 @@ _TOLD_AGAIN_S = 60.0
 
 class TimescaleWriter:
     """Takes rows, commits them in batches of ``batch_size`` rows or of ``max_age_s``, whichever comes first.
+
+    While commits are quick a batch waits less than that: for some times as long as the last one took.
 
     Each batch says which ids it proves: those of exactly the trades that it holds.
     Repeating a row changes nothing in the store. While the store is away or too slow, rows go to the ``spool``, and a
@@ -59,6 +65,7 @@ class TimescaleWriter:
         self._aside = Aside(quarantine, stats, emit)
         self._emit = emit
         self._rng = rng
+        self._max_age_s = max_age_s
         age_ns = int(max_age_s * 1e9)
         self._trades = Lane(Table.TRADES, Batcher(batch_size, age_ns, merge))
         self._candles = Lane(Table.CANDLES, Batcher(batch_size, age_ns, merge))
@@ -285,7 +292,9 @@ class TimescaleWriter:
             await self._store(lane, chunks[middle:])
             return
         lane.finished(chunks)
-        took_ms = round((asyncio.get_running_loop().time() - started) * 1e3, 2)
+        took_s = asyncio.get_running_loop().time() - started
+        age_s = min(self._max_age_s, max(_LEAST_AGE_S, _COMMITS_WAITED * took_s))
+        lane.batcher.max_age_ns = int(age_s * 1e9)
         self._stats.stored(lane.table, receipt)
         if lane is self._trades:
             if receipt.conflicting:
@@ -298,7 +307,10 @@ class TimescaleWriter:
                     self._emit(stored)
         self._emit(
             events.BatchStored(
-                table=lane.table.value, rows=receipt.written, duplicates=receipt.duplicates, took_ms=took_ms
+                table=lane.table.value,
+                rows=receipt.written,
+                duplicates=receipt.duplicates,
+                took_ms=round(took_s * 1e3, 2),
             )
         )
 
