@@ -6,7 +6,7 @@ store's unique key; something never seen is never taken for a duplicate, which w
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from enum import IntEnum
 from typing import NamedTuple
@@ -113,6 +113,27 @@ class RangeSet:
         if first > last:
             raise ValueError(f"{first} to {last} is no range of ids")
         return bisect_left(self._lasts, first - apart), bisect_right(self._firsts, last + apart)
+
+
+def runs(ids: Sequence[int]) -> list[Gap]:
+    """Return the inclusive ranges that rising ``ids`` make up; nearly always one."""
+    if not ids:
+        return []
+    if ids[-1] - ids[0] == len(ids) - 1:
+        return [Gap(ids[0], ids[-1])]
+    found: list[Gap] = []
+    first = before = ids[0]
+    for number in ids[1:]:
+        if number != before + 1:
+            found.append(Gap(first, before))
+            first = number
+        before = number
+    return [*found, Gap(first, before)]
+
+
+def without(wanted: Gap, had: Iterable[tuple[int, int]]) -> list[Gap]:
+    """Return what of ``wanted`` (which may be empty) no range in ``had`` holds, in rising order."""
+    return RangeSet(had).missing(*wanted) if wanted.size > 0 else []
 
 
 class _Ranges:

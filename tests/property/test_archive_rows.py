@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crypto_quant.binance.archive import TradeReader
-from crypto_quant.binance.backhistory import runs, without
-from crypto_quant.continuity import Gap, Sequencer
+from crypto_quant.continuity import Gap, Sequencer, runs, without
 from crypto_quant.market import Venue
 
 ids = st.sets(st.integers(0, 300), min_size=1, max_size=60)

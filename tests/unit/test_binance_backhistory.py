@@ -10,12 +10,9 @@ from crypto_quant.binance.backhistory import (
     agg_trades_since_request,
     newest_agg_trade_request,
     parse_agg_trades,
-    runs,
-    without,
 )
 from crypto_quant.binance.decode import decode
 from crypto_quant.binance.venues import venue_spec
-from crypto_quant.continuity import Gap
 from crypto_quant.errors import UndecodableFrame
 from crypto_quant.market import Venue
 from crypto_quant.rows import TimeText, key_text, trade_row
@@ -98,13 +95,3 @@ def test_ids_have_to_rise() -> None:
         page(ROW, ROW)
     with pytest.raises(UndecodableFrame, match="comes after"):
         page(ROW, {**ROW, "a": 3000000000})
-
-
-def test_runs_and_what_is_left() -> None:
-    assert runs([]) == []
-    assert runs([5]) == [Gap(5, 5)]
-    assert runs([1, 2, 3, 7, 9, 10]) == [Gap(1, 3), Gap(7, 7), Gap(9, 10)]
-    assert without(Gap(1, 10), []) == [Gap(1, 10)]
-    assert without(Gap(1, 10), [(8, 20), (-3, 2), (4, 4)]) == [Gap(3, 3), Gap(5, 7)]
-    assert without(Gap(1, 10), [(0, 11)]) == []
-    assert without(Gap(5, 4), []) == []

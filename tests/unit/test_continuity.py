@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from crypto_quant.continuity import RESET_DISTANCE, RESET_RUN, CandleClock, Gap, Sequencer, Verdict
+from crypto_quant.continuity import RESET_DISTANCE, RESET_RUN, CandleClock, Gap, Sequencer, Verdict, runs, without
 from crypto_quant.market import DAY_S, NS_PER_S, Timeframe
 
 S = NS_PER_S
@@ -291,3 +291,13 @@ def test_the_first_candle_of_three_days_shows_where_they_are_cut() -> None:
     assert clock.closed(opens)
     assert clock.due(opens + 3 * three + GRACE) == [(opens + three, opens + 2 * three)]
     assert not clock.closed(opens)
+
+
+def test_runs_and_what_is_left() -> None:
+    assert runs([]) == []
+    assert runs([5]) == [Gap(5, 5)]
+    assert runs([1, 2, 3, 7, 9, 10]) == [Gap(1, 3), Gap(7, 7), Gap(9, 10)]
+    assert without(Gap(1, 10), []) == [Gap(1, 10)]
+    assert without(Gap(1, 10), [(8, 20), (-3, 2), (4, 4)]) == [Gap(3, 3), Gap(5, 7)]
+    assert without(Gap(1, 10), [(0, 11)]) == []
+    assert without(Gap(5, 4), []) == []

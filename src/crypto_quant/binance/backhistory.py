@@ -11,7 +11,6 @@ import msgspec
 
 from crypto_quant.binance.history import Request
 from crypto_quant.binance.venues import VenueSpec
-from crypto_quant.continuity import Gap
 from crypto_quant.errors import UndecodableFrame
 from crypto_quant.market import NS_PER_MS, NS_PER_US, wire_symbol
 from crypto_quant.rows import MICROSECONDS_FROM, TimeText, is_decimal, trade_row
@@ -128,36 +127,3 @@ def parse_agg_trades(body: bytes, key: str, times: TimeText) -> Page:
 def is_void(price: str, quantity: str, first: int, last: int) -> bool:
     """Tell an id that the exchange has neutralised: no price, no quantity, no trades."""
     return first == last == -1 and not price.strip("0.") and not quantity.strip("0.")
-
-
-def runs(ids: Sequence[int]) -> list[Gap]:
-    """Return the inclusive ranges that rising ``ids`` make up; nearly always one."""
-    if not ids:
-        return []
-    if ids[-1] - ids[0] == len(ids) - 1:
-        return [Gap(ids[0], ids[-1])]
-    found: list[Gap] = []
-    first = before = ids[0]
-    for number in ids[1:]:
-        if number != before + 1:
-            found.append(Gap(first, before))
-            first = number
-        before = number
-    return [*found, Gap(first, before)]
-
-
-def without(wanted: Gap, had: Sequence[tuple[int, int]]) -> list[Gap]:
-    """Return what of ``wanted`` no range in ``had`` (inclusive, in any order) holds, in rising order."""
-    left: list[Gap] = []
-    start = wanted.first
-    for first, last in sorted(had):
-        if last < start:
-            continue
-        if first > wanted.last:
-            break
-        if first > start:
-            left.append(Gap(start, first - 1))
-        start = last + 1
-    if start <= wanted.last:
-        left.append(Gap(start, wanted.last))
-    return left

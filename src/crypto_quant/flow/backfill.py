@@ -10,10 +10,10 @@ from typing import NamedTuple, Protocol
 
 from crypto_quant import events
 from crypto_quant.binance.archive import ArchiveFile
-from crypto_quant.binance.backhistory import PAGE, Page, runs, without
+from crypto_quant.binance.backhistory import PAGE, Page
 from crypto_quant.binance.streams import Stream
 from crypto_quant.binance.venues import StreamKind
-from crypto_quant.continuity import Gap
+from crypto_quant.continuity import Gap, runs, without
 from crypto_quant.errors import CryptoQuantError, RequestRefused, Throttled
 from crypto_quant.flow.archives import ArchiveShelf
 from crypto_quant.flow.delivery import Delivery

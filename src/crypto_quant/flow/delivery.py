@@ -5,8 +5,7 @@ import random
 from collections.abc import Sequence
 
 from crypto_quant import events
-from crypto_quant.binance.backhistory import runs, without
-from crypto_quant.continuity import Gap
+from crypto_quant.continuity import Gap, runs, without
 from crypto_quant.errors import StoreDenied, StoreRejected, StoreUnavailable
 from crypto_quant.market import Venue
 from crypto_quant.seams import Batch, Covered, Emit, Quarantine, Receipt, Sink, Source, Table

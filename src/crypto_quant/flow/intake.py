@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from crypto_quant import events
 from crypto_quant.binance import wire
+from crypto_quant.binance.backhistory import is_void
 from crypto_quant.binance.decode import decode_all
 from crypto_quant.continuity import CandleClock, Gap, Sequencer, Verdict
 from crypto_quant.errors import UndecodableFrame
@@ -31,11 +32,6 @@ _NO_SECOND = -(2**62)
 def time_ns(time: int) -> int:
     """Return an exchange time (ms or µs, told apart by size) in ns."""
     return time * (NS_PER_US if time >= MICROSECONDS_FROM else NS_PER_MS)
-
-
-def _is_void(trade: wire.AggTrade) -> bool:
-    """Tell an id that the exchange has neutralised: no price, no quantity, no trades."""
-    return trade.f == trade.l == -1 and not trade.p.strip("0.") and not trade.q.strip("0.")
 
 
 OnGap = Callable[[str, Gap], None]
@@ -203,7 +199,7 @@ class Intake:
         if state is None:
             self._set_aside(payload, "a trade of a symbol that was not asked for")
             return False
-        if (trade.f < 0 or trade.l < trade.f) and not _is_void(trade):
+        if (trade.f < 0 or trade.l < trade.f) and not is_void(trade.p, trade.q, trade.f, trade.l):
             self._set_aside(payload, f"trade ids {trade.f} to {trade.l} are no range")
             return False
         stats, sequencer, trade_id = self._stats, state.sequencer, trade.a

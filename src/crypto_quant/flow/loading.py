@@ -9,9 +9,9 @@ import msgspec
 
 from crypto_quant import events
 from crypto_quant.binance.archive import ArchiveFile, TradeLines, files_for
-from crypto_quant.binance.backhistory import PAGE, Page, runs, without
+from crypto_quant.binance.backhistory import PAGE, Page
 from crypto_quant.binance.streams import Stream
-from crypto_quant.continuity import Gap, Sequencer, Verdict
+from crypto_quant.continuity import Gap, Sequencer, Verdict, runs, without
 from crypto_quant.errors import RetryableError, SetAsideError
 from crypto_quant.flow.archives import ArchiveShelf, ahead, read_trades
 from crypto_quant.flow.delivery import Delivery

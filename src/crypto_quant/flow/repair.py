@@ -4,11 +4,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import date
 
 from crypto_quant.binance.archive import candle_rows
-from crypto_quant.binance.backhistory import PAGE, runs, without
+from crypto_quant.binance.backhistory import PAGE
 from crypto_quant.binance.history import closed_only
 from crypto_quant.binance.streams import Stream
 from crypto_quant.binance.venues import StreamKind
-from crypto_quant.continuity import Gap
+from crypto_quant.continuity import Gap, runs, without
 from crypto_quant.errors import RetryableError, SetAsideError
 from crypto_quant.flow.audit import Progress
 from crypto_quant.flow.delivery import Delivery
