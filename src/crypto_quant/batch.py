@@ -4,7 +4,19 @@ from collections import deque
 from collections.abc import Sized
 from typing import Generic, TypeVar
 
+_COMMITS_WAITED = 2
+_LEAST_AGE_NS = 5_000_000
+_MOST_AGE_NS = 50_000_000
+
 Chunk = TypeVar("Chunk", bound=Sized)
+
+
+def fitting_age_ns(commit_ns: int) -> int:
+    """Return how long a batch may wait to be full when the last commit took ``commit_ns``: twice that, 5 to 50 ms.
+
+    So a database that commits quickly has the rows at once, and a slow one is not asked all the time.
+    """
+    return min(_MOST_AGE_NS, max(_LEAST_AGE_NS, _COMMITS_WAITED * commit_ns))
 
 
 class Batcher(Generic[Chunk]):

@@ -33,7 +33,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     backfill_reach: Annotated[int, msgspec.Meta(ge=0)] = 1_000_000
     links: Annotated[int, msgspec.Meta(ge=1, le=4)] = 1
     batch_size: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1000
-    batch_age: Annotated[float, msgspec.Meta(ge=0, le=60)] = 0.05
+    batch_age: Annotated[float, msgspec.Meta(ge=0, le=60)] | None = None  # as long as commits take
     duration: _Positive | None = None
     drain_deadline: _Positive = 30.0
     stats_interval: _Positive = 10.0

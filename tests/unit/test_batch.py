@@ -2,7 +2,7 @@
 
 import pytest
 
-from crypto_quant.batch import Batcher
+from crypto_quant.batch import Batcher, fitting_age_ns
 
 
 def filled(size: int, chunks: list[str], merge: int = 1, max_age_ns: int = 100) -> Batcher[str]:
@@ -68,3 +68,8 @@ def test_what_was_taken_is_the_takers_own() -> None:
     taken = batcher.take(0)
     batcher.add("later", 9)
     assert taken == ["a", "b"]
+
+
+@pytest.mark.parametrize(("commit_ms", "age_ms"), [(0, 5), (2, 5), (4, 8), (20, 40), (30, 50), (5000, 50)])
+def test_a_batch_waits_for_twice_as_long_as_commits_take(commit_ms: int, age_ms: int) -> None:
+    assert fitting_age_ns(commit_ms * 1_000_000) == age_ms * 1_000_000

@@ -34,7 +34,7 @@ class Bench:
         sink: MemorySink | None = None,
         *,
         batch_size: int = 1000,
-        max_age_s: float = 30.0,
+        max_age_s: float | None = 30.0,
         merge: int = 50,
         clock: Clock | None = None,
     ) -> None:
@@ -113,8 +113,7 @@ def stored_candle(number: int) -> events.CandleStored:
 # -- batching ---------------------------------------------------------------------------------------------
 
 
-async def test_a_full_batch_goes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer_module, "_LEAST_AGE_S", 30.0)
+async def test_a_full_batch_goes_at_once() -> None:
     bench = Bench(batch_size=5)
     async with bench.running():
         bench.give(range(5))
@@ -220,8 +219,7 @@ async def test_two_flushes_at_once_both_return() -> None:
             await asyncio.gather(bench.writer.flush(), bench.writer.flush())
 
 
-async def test_a_cancelled_flush_leaves_the_batching_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer_module, "_LEAST_AGE_S", 30.0)
+async def test_a_cancelled_flush_leaves_the_batching_as_it_was() -> None:
     bench = Bench(batch_size=100)
     bench.sink.gate.clear()
     async with bench.running():
@@ -237,21 +235,17 @@ async def test_a_cancelled_flush_leaves_the_batching_as_it_was(monkeypatch: pyte
         assert bench.writer.pending == 1
 
 
-async def test_a_batch_waits_as_long_as_commits_take_and_never_longer_than_it_may() -> None:
-    bench = Bench(max_age_s=0.2)
-    lane = bench.writer._trades
-    waits = []
-    async with bench.running():
-        for took_s in (0.0, 0.03, 0.15):
-            bench.sink.gate.clear()
-            bench.give([lane.done])
-            flushing = asyncio.create_task(bench.writer.flush())
-            await until(lambda: bench.sink.writing)
-            await asyncio.sleep(took_s)
-            bench.sink.gate.set()
-            await flushing
-            waits.append(lane.batcher.max_age_ns / 1e9)
-    assert waits[0] < 0.06 <= waits[1] < waits[2] == 0.2
+async def test_how_long_a_batch_waits_follows_the_commits_unless_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "fitting_age_ns", lambda commit_ns: 7 if commit_ns else 3)
+    for max_age_s, before, after in ((None, 3, 7), (0.01, 10_000_000, 10_000_000)):
+        bench = Bench(max_age_s=max_age_s)
+        batcher = bench.writer._trades.batcher
+        assert batcher.max_age_ns == before
+        async with bench.running():
+            bench.give([1])
+            await bench.writer.flush()
+            await until(lambda bench=bench: bench.stats.batches_written)  # type: ignore[misc]
+        assert batcher.max_age_ns == after
 
 
 # -- a store that is away ---------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from crypto_quant import events
-from crypto_quant.batch import Batcher
+from crypto_quant.batch import Batcher, fitting_age_ns
 from crypto_quant.errors import SpoolUnavailable, StoreDenied, StoreRejected, StoreUnavailable
 from crypto_quant.flow.aside import Aside
 from crypto_quant.flow.chunk import AllSeries, Chunk, Run, Series
@@ -22,10 +22,6 @@ from crypto_quant.spoolformat import SpoolRecord
 
 _FIRST_RETRY_S = 0.1
 _LAST_RETRY_S = 5.0
-# A batch that is not full waits for so many times what the last commit took, so that at low rates a database that
-# commits quickly has the rows at once, and a slow one is not asked all the time.
-_COMMITS_WAITED = 2
-_LEAST_AGE_S = 0.005
 # With a spool: how long a commit may take before the store counts as away, and how old a row may become in memory
 # while others wait behind it. Together they bound what a kill -9 can cost.
 _PATIENCE_S = 5.0
@@ -36,7 +32,7 @@ _TOLD_AGAIN_S = 60.0
 class TimescaleWriter:
     """Takes rows, commits them in batches of ``batch_size`` rows or of ``max_age_s``, whichever comes first.
 
-    While commits are quick a batch waits less than that: for some times as long as the last one took.
+    With ``max_age_s`` None a batch waits as long as ``batch.fitting_age_ns`` says.
 
     Each batch says which ids it proves: those of exactly the trades that it holds.
     Repeating a row changes nothing in the store. While the store is away or too slow, rows go to the ``spool``, and a
@@ -50,7 +46,7 @@ class TimescaleWriter:
         sink: Sink,
         *,
         batch_size: int = 1000,
-        max_age_s: float = 0.05,
+        max_age_s: float | None = None,
         merge: int = 50,
         stats: PipelineStats,
         clock: Clock,
@@ -65,8 +61,8 @@ class TimescaleWriter:
         self._aside = Aside(quarantine, stats, emit)
         self._emit = emit
         self._rng = rng
-        self._max_age_s = max_age_s
-        age_ns = int(max_age_s * 1e9)
+        self._adapts = max_age_s is None
+        age_ns = fitting_age_ns(0) if max_age_s is None else int(max_age_s * 1e9)
         self._trades = Lane(Table.TRADES, Batcher(batch_size, age_ns, merge))
         self._candles = Lane(Table.CANDLES, Batcher(batch_size, age_ns, merge))
         self._lanes = (self._trades, self._candles)
@@ -293,8 +289,8 @@ class TimescaleWriter:
             return
         lane.finished(chunks)
         took_s = asyncio.get_running_loop().time() - started
-        age_s = min(self._max_age_s, max(_LEAST_AGE_S, _COMMITS_WAITED * took_s))
-        lane.batcher.max_age_ns = int(age_s * 1e9)
+        if self._adapts:
+            lane.batcher.max_age_ns = fitting_age_ns(int(took_s * 1e9))
         self._stats.stored(lane.table, receipt)
         if lane is self._trades:
             if receipt.conflicting:
