@@ -34,7 +34,7 @@ from crypto_quant.store.timescale import open_sink
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE / "peers")]
 import generator  # the load generator stands beside this file
-from environment import Unavailable, cryptofeed_python
+from environment import TABLE, Unavailable, cryptofeed_python
 
 RATE = 100_000
 CRYPTOFEED = "cryptofeed 3.0.1"
@@ -164,6 +164,9 @@ def cryptofeed(python: Path, *how: str) -> Contestant:
     """
 
     async def contestant(url: str, trades: int, symbols: int) -> float:
+        connection = await asyncpg.connect(url)
+        await connection.execute(TABLE.read_text(encoding="utf-8"))
+        await connection.close()
         process, port = start_generator(trades, symbols, "ms")
         names = [f"{name.removesuffix('USDT')}-USDT" for name in generator.symbols(symbols)]
         tape = ["--port", str(port), "--count", str(trades), "--database-url", url, "--overflow", "block"]

@@ -12,22 +12,12 @@ import json
 import time
 from urllib.parse import unquote, urlsplit
 
-import asyncpg
 import uvloop
 from cryptofeed import FeedHandler, connection
 from cryptofeed.backends.postgres import TradePostgres
 from cryptofeed.connection import RestEndpoint, WebsocketEndpoint
 from cryptofeed.defines import TRADES
 from cryptofeed.exchanges import Binance
-
-# the table of its example for PostgreSQL, but for time zones
-TABLE = """
-    CREATE TABLE IF NOT EXISTS trades (
-        id bigserial PRIMARY KEY, timestamp timestamptz, receipt_timestamp timestamptz, exchange varchar(32),
-        symbol varchar(32), side varchar(8), amount numeric(64, 32), price numeric(64, 32), trade_id varchar(64),
-        order_type varchar(32)
-    )
-"""
 
 
 def point_at(port: int) -> None:
@@ -49,7 +39,7 @@ class Counter:
 
 
 def postgres(url: str, overflow: str | None) -> TradePostgres:
-    """Return its backend for the database of ``url``, with its own defaults."""
+    """Return its backend for the database of ``url``, where ``cryptofeed.sql`` has been run."""
     parts = urlsplit(url)
     return TradePostgres(
         host=parts.hostname,
@@ -92,13 +82,7 @@ async def main(options: argparse.Namespace) -> None:
     """Record, or measure."""
     point_at(options.port)
     handler = FeedHandler(config={"log": {"filename": "", "level": "WARNING"}})
-    if options.no_database:
-        callback = Counter()
-    else:
-        callback = postgres(options.database_url, options.overflow)
-        database = await asyncpg.connect(options.database_url)
-        await database.execute(TABLE)
-        await database.close()
+    callback = Counter() if options.no_database else postgres(options.database_url, options.overflow)
     handler.add_feed(Binance(symbols=options.symbol, channels=[TRADES], callbacks={TRADES: callback}))
     beside = asyncio.create_task(
         measure(handler, callback, options.count) if options.count else report(callback), name="beside"

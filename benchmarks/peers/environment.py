@@ -17,6 +17,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 LOCK = Path(__file__).parent / "cryptofeed.txt"
 HOME = REPOSITORY / ".peers" / "cryptofeed"
+TABLE = Path(__file__).parent / "cryptofeed.sql"
 NEEDS = (3, 13)
 VARIABLE = "CRYPTO_QUANT_PEERS_PYTHON"
 

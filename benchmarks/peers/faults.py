@@ -27,7 +27,7 @@ from pathlib import Path
 import asyncpg
 import uvloop
 from contest import Contestant, Outcome, Span, Supervised, Tape, command, newest, outcome, tape_of
-from environment import Unavailable, cryptofeed_python
+from environment import TABLE, Unavailable, cryptofeed_python
 
 from crypto_quant.store.as_text import recreate_database
 
@@ -161,6 +161,10 @@ async def recording(python: Path, ours_at: int, theirs_at: int, pairs: Mapping[s
     """Start both with a fresh database each, for these symbols of the exchanges on two ports; end them at the end."""
     admin = os.environ["CRYPTO_QUANT_TEST_TIMESCALE_URL"]
     urls = [await recreate_database(admin, name) for name in ("peers_crypto_quant", "peers_cryptofeed")]
+    # made beforehand: a program that is started again must not need the database for that
+    connection = await asyncpg.connect(urls[1])
+    await connection.execute(TABLE.read_text(encoding="utf-8"))
+    await connection.close()
     with tempfile.TemporaryDirectory() as place:
         contestants = [
             ours(urls[0], ours_at, list(pairs), Path(place)),
