@@ -5,7 +5,7 @@ UV := scripts/uv
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench docs clean
+.PHONY: help demo test lint format bench peers docs clean
 
 help: ## Show these targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1|/' | awk -F'|' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -30,9 +30,13 @@ format: ## Put the format right
 	.venv/bin/ruff format . scripts/test-databases
 	.venv/bin/ruff check --fix . scripts/test-databases
 
-bench: ## Measure wire to committed rows against a bare COPY of the same rows
+bench: ## Measure wire to committed rows against a bare COPY of the same rows, and against cryptofeed
 	@$(UV) sync --quiet --locked
 	@CRYPTO_QUANT_TEST_FSYNC=on scripts/with-databases .venv/bin/python benchmarks/run.py $(ARGS)
+
+peers: ## Put the same faults to cryptofeed and to crypto-quant, and count what each has lost
+	@$(UV) sync --quiet --locked
+	@CRYPTO_QUANT_TEST_FSYNC=on scripts/with-databases .venv/bin/python benchmarks/peers/faults.py $(ARGS)
 
 docs: ## Write docs/command-line.md anew from the commands' own help
 	@$(UV) sync --quiet --locked
@@ -40,6 +44,6 @@ docs: ## Write docs/command-line.md anew from the commands' own help
 
 clean: ## Stop the test databases; remove .venv and everything made by tools
 	@scripts/test-databases stop
-	rm -rf .venv .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov dist \
+	rm -rf .venv .tools .peers .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov dist \
 		scripts/community-database/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

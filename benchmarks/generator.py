@@ -41,13 +41,16 @@ def trade(number: int, names: list[str], rate: int) -> tuple[str, int, str, str,
     )
 
 
-def frames(count: int, names: list[str], rate: int) -> list[bytes]:
-    """Return the tape as WebSocket frames, joined in blocks."""
+def frames(count: int, names: list[str], rate: int, unit: str = "us") -> list[bytes]:
+    """Return the tape as WebSocket frames with times in ``us`` or ``ms``, joined in blocks."""
     blocks, block = [], bytearray()
     for number in range(count):
         name, a, p, q, t, time, maker = trade(number, names, rate)
+        event = time + 900
+        if unit == "ms":
+            time, event = time // 1000, event // 1000
         payload = (
-            f'{{"stream":"{name.lower()}@aggTrade","data":{{"e":"aggTrade","E":{time + 900},"s":"{name}","a":{a},'
+            f'{{"stream":"{name.lower()}@aggTrade","data":{{"e":"aggTrade","E":{event},"s":"{name}","a":{a},'
             f'"p":"{p}","q":"{q}","f":{t},"l":{t},"T":{time},"m":{"true" if maker else "false"},"M":true}}}}'
         ).encode()
         block += (
@@ -63,13 +66,22 @@ def frames(count: int, names: list[str], rate: int) -> list[bytes]:
 
 
 class _Server:
-    def __init__(self, count: int, names: list[str], rate: int) -> None:
-        self._blocks = frames(count, names, rate)
+    def __init__(self, count: int, names: list[str], rate: int, unit: str) -> None:
+        self._blocks = frames(count, names, rate, unit)
         self._info = json.dumps(
             {
                 "serverTime": START_US // 1000,
                 "rateLimits": [],
-                "symbols": [{"symbol": name, "status": "TRADING"} for name in names],
+                "symbols": [
+                    {
+                        "symbol": name,
+                        "status": "TRADING",
+                        "baseAsset": name.removesuffix("USDT"),
+                        "quoteAsset": "USDT",
+                        "filters": [{"filterType": "PRICE_FILTER", "tickSize": "0.01000000"}],
+                    }
+                    for name in names
+                ],
             }
         ).encode()
 
@@ -101,7 +113,7 @@ class _Server:
             writer.close()
 
     async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Acknowledge subscriptions, answer a close."""
+        """Acknowledge subscriptions, answer pings and a close."""
         while True:
             first, second = await reader.readexactly(2)
             length = second & 0x7F
@@ -112,13 +124,15 @@ class _Server:
             if first & 0x0F == 8:
                 writer.write(b"\x88\x00")
                 return
+            if first & 0x0F == 9:
+                writer.write(bytes((0x8A, len(body))) + body)
             if first & 0x0F == 1:
                 reply = json.dumps({"result": None, "id": json.loads(body).get("id")}).encode()
                 writer.write(bytes((0x81, len(reply))) + reply)
 
 
-async def _main(count: int, number_of_symbols: int, rate: int) -> None:
-    handler = _Server(count, symbols(number_of_symbols), rate)
+async def _main(count: int, number_of_symbols: int, rate: int, unit: str) -> None:
+    handler = _Server(count, symbols(number_of_symbols), rate, unit)
     server = await asyncio.start_server(handler.serve, "127.0.0.1", 0, limit=2**20)
     sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()
@@ -130,6 +144,7 @@ if __name__ == "__main__":
     parser.add_argument("--trades", type=int, default=500_000)
     parser.add_argument("--symbols", type=int, default=20)
     parser.add_argument("--rate", type=int, default=100_000, help="trades per second of the tape's own time")
+    parser.add_argument("--unit", choices=("us", "ms"), default="us", help="of the times")
     args = parser.parse_args()
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_main(args.trades, args.symbols, args.rate))
+        asyncio.run(_main(args.trades, args.symbols, args.rate, args.unit))

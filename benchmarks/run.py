@@ -1,7 +1,8 @@
-"""Wire → committed rows against a bare COPY of the same rows into the same table, in one run.
+"""Wire → committed rows against a bare COPY of the same rows into the same table, and against cryptofeed, in one run.
 
 ``make bench`` runs it on the project's own test databases. Every repetition gets a fresh database; the contestants
-take turns, so that a machine that slows down slows all of them. Prints a table and writes JSON.
+take turns, so that a machine that slows down slows all of them. Prints a table and writes JSON. Where cryptofeed
+cannot be had the rest is measured.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -29,10 +31,14 @@ from crypto_quant.rows import TimeText, key_text, trade_row
 from crypto_quant.seams import COLUMNS, Table
 from crypto_quant.store.timescale import open_sink
 
-sys.path.insert(0, str(Path(__file__).parent))
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE / "peers")]
 import generator  # the load generator stands beside this file
+from environment import TABLE, Unavailable, cryptofeed_python
 
 RATE = 100_000
+CRYPTOFEED = "cryptofeed 3.0.1"
+Contestant = Callable[[str, int, int], Awaitable[float]]
 
 
 def quiet(_: object) -> None:
@@ -49,12 +55,11 @@ async def fresh_database(admin_url: str) -> str:
     return f"{base.rpartition('/')[0]}/crypto_quant_bench" + (f"?{query}" if query else "")
 
 
-def start_generator(trades: int, symbols: int) -> tuple[subprocess.Popen[str], int]:
+def start_generator(trades: int, symbols: int, unit: str = "us") -> tuple[subprocess.Popen[str], int]:
     """Start the load generator; return it and its port once its frames are built."""
+    tape = [f"--trades={trades}", f"--symbols={symbols}", f"--rate={RATE}", f"--unit={unit}"]
     process = subprocess.Popen(  # noqa: S603
-        [sys.executable, str(Path(generator.__file__)), f"--trades={trades}", f"--symbols={symbols}", f"--rate={RATE}"],
-        stdout=subprocess.PIPE,
-        text=True,
+        [sys.executable, str(Path(generator.__file__)), *tape], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     return process, int(process.stdout.readline())
@@ -151,21 +156,58 @@ async def null_client(_: str, trades: int, symbols: int) -> float:
         process.wait()
 
 
-CONTESTANTS: dict[str, Callable[[str, int, int], Awaitable[float]]] = {
-    "bare COPY": bare_copy,
-    "recorder": recorder,
-    "generator alone": null_client,
-}
+def cryptofeed(python: Path, *how: str) -> Contestant:
+    """Return cryptofeed as a contestant, trades a second from the first one to the last commit.
+
+    It has its own defaults but one: its queue of 10,000 makes the socket wait (overflow="block"), for by default it
+    drops what the database does not take in time.
+    """
+
+    async def contestant(url: str, trades: int, symbols: int) -> float:
+        connection = await asyncpg.connect(url)
+        await connection.execute(TABLE.read_text(encoding="utf-8"))
+        await connection.close()
+        process, port = start_generator(trades, symbols, "ms")
+        names = [f"{name.removesuffix('USDT')}-USDT" for name in generator.symbols(symbols)]
+        tape = ["--port", str(port), "--count", str(trades), "--database-url", url, "--overflow", "block"]
+        command = [str(python), str(HERE / "peers" / "cryptofeed_recorder.py"), *names, *tape, *how]
+        try:
+            with tempfile.TemporaryDirectory() as cache:
+                environment = {**os.environ, "XDG_CACHE_HOME": cache}
+                done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)  # noqa: ASYNC221, S603
+        finally:
+            process.kill()
+            process.wait()
+        told = json.loads(done.stdout.splitlines()[0])
+        print(f"    cryptofeed CPU {told['cpu'] / trades * 1e6:.2f} µs a trade", file=sys.stderr)
+        rate: float = trades / told["seconds"]
+        return rate
+
+    return contestant
+
+
+def contestants() -> dict[str, Contestant]:
+    """Return who takes part, by name."""
+    all_of_them: dict[str, Contestant] = {"bare COPY": bare_copy, "recorder": recorder}
+    try:
+        python = cryptofeed_python()
+    except Unavailable as problem:
+        print(f"without cryptofeed, which cannot be had here: {problem}", file=sys.stderr)
+    else:
+        all_of_them[CRYPTOFEED] = cryptofeed(python)
+        all_of_them["  only received"] = cryptofeed(python, "--no-database")
+    return all_of_them | {"generator alone": null_client}
 
 
 async def main(url: str, trades: int, symbols: int, repetitions: int, output: Path | None) -> None:
     """Run the contestants in turn and print what they did."""
-    results: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
+    taking_part = contestants()
+    results: dict[str, list[float]] = {name: [] for name in taking_part}
     for repetition in range(repetitions):
-        for name, contestant in CONTESTANTS.items():
+        for name, contestant in taking_part.items():
             rate = await contestant(await fresh_database(url), trades, symbols)
             results[name].append(rate)
-            print(f"  {repetition + 1}/{repetitions} {name}: {rate:,.0f}/s", file=sys.stderr)
+            print(f"  {repetition + 1}/{repetitions} {name.strip()}: {rate:,.0f}/s", file=sys.stderr)
     base = statistics.median(results["bare COPY"])
     print(
         f"\n{trades:,} aggregate trades of {symbols} symbols, {repetitions} repetitions, medians; "
@@ -175,6 +217,12 @@ async def main(url: str, trades: int, symbols: int, repetitions: int, output: Pa
     for name, rates in results.items():
         median = statistics.median(rates)
         print(f"{name:18}{median:>14,.0f}{f'{min(rates):,.0f} – {max(rates):,.0f}':>26}{median / base:>14.2f}")
+    if CRYPTOFEED in results:
+        ratios = [ours / theirs for ours, theirs in zip(results["recorder"], results[CRYPTOFEED], strict=True)]
+        print(
+            f"\nrecorder / cryptofeed, repetition by repetition: "
+            f"{statistics.median(ratios):.1f} ({min(ratios):.1f} – {max(ratios):.1f})"
+        )
     if output is not None:
         output.write_text(
             json.dumps(
@@ -184,7 +232,7 @@ async def main(url: str, trades: int, symbols: int, repetitions: int, output: Pa
                     "symbols": symbols,
                     "cores": os.cpu_count(),
                     "python": platform.python_version(),
-                    "per_second": results,
+                    "per_second": {name.strip(): rates for name, rates in results.items()},
                 },
                 indent=1,
             )
