@@ -181,9 +181,8 @@ async def known_symbols(settings: Settings, rest: ExchangeRest, emit: Emit) -> t
     try:
         info = await rest.insist("exchangeInfo", rest.exchange_info, _START_TRIES)
     except (ExchangeUnavailable, Throttled) as problem:
-        problem.hint = (
-            "The symbols cannot be checked. Mend --rest-url, or record them unchecked with --no-check-symbols"
-        )
+        remedy = "The symbols cannot be checked. Mend --rest-url, or record them unchecked with --no-check-symbols"
+        problem.hint = f"{problem.hint}. {remedy}" if problem.hint else remedy
         raise
     symbols = check_symbols(settings.symbols, info.symbols)
     for symbol, status in not_trading(symbols, info.symbols).items():
