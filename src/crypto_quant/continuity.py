@@ -300,6 +300,20 @@ class Sequencer:
         """Account for ids (inclusive) that came another way than through ``observe``: a backfill has stored them."""
         self._missing.discard(first, last)
 
+    def lost(self, first: int, last: int) -> list[Gap]:
+        """Count ids (inclusive) as missing though they were had; return those that were not missing already.
+
+        What lies outside of the lowest and the highest id seen is not accounted for.
+        """
+        first, last = max(first, self._floor), min(last, self.last)
+        if first > last:
+            return []
+        had = RangeSet(self._missing.within(first, last)).missing(first, last)
+        self._settled.discard(first, last)
+        for gap in had:
+            self._missing.add(*gap)
+        return had
+
     def _advance(self, trade_id: int) -> Verdict:
         expected = self.last + 1
         self.last = trade_id
@@ -350,7 +364,7 @@ class CandleClock:
     def start(self, exchange_now_ns: int) -> None:
         """Begin the account: the candle open now is the first that must exist. Once begun, it changes nothing."""
         if self._next is None and self._anchor is not None:
-            self._next = self._first = self._slot(exchange_now_ns)
+            self._next = self._first = self.slot(exchange_now_ns)
 
     def closed(self, open_ns: int) -> bool:
         """Account for a final candle; False when it was had before.
@@ -359,7 +373,7 @@ class CandleClock:
         """
         if self._anchor is None:
             self._anchor = open_ns % self._length
-        slot = self._slot(open_ns)
+        slot = self.slot(open_ns)
         if self._next is None:
             self._next = self._first = slot
         if slot >= self._next:
@@ -375,33 +389,45 @@ class CandleClock:
         """
         if self._next is None:
             return []
-        ended = self._slot(exchange_now_ns - self._grace_ns)  # all slots before this one
+        ended = self.slot(exchange_now_ns - self._grace_ns)  # all slots before this one
         if ended > self._next:
             self._owe_until(ended)
             self._next = ended
         return [
-            (self._open_ns(first), self._open_ns(min(last, ended - 1)))
+            (self.open_ns(first), self.open_ns(min(last, ended - 1)))
             for first, last in self._missing.items
             if first < ended
         ]
 
     def give_up(self, open_ns: int) -> None:
         """Expect a missing candle no more, since the exchange has none; should it come all the same, it is new."""
-        slot = self._slot(open_ns)
+        slot = self.slot(open_ns)
         if self._missing.remove(slot):
             self._absent.add(slot, slot)
+
+    def lost(self, first: int, last: int) -> None:
+        """Expect the candles of some slots (inclusive) anew though they were had."""
+        if self._next is None:
+            return
+        first, last = max(first, self._first), min(last, self._next - 1)
+        for slot in range(first, last + 1):
+            if not self._missing.within(slot, slot):
+                self._absent.remove(slot)
+                self._missing.add(slot, slot)
 
     def _owe_until(self, slot: int) -> None:
         if self._next is not None and slot > self._next:
             self._missing.add(self._next, slot - 1)
 
-    def _slot(self, time_ns: int) -> int:
+    def slot(self, time_ns: int) -> int:
+        """Return the number of the slot that holds a time; the slots of a series follow each other by one."""
         if self.timeframe is Timeframe.MO1:
             moment = datetime.fromtimestamp(time_ns // NS_PER_S, UTC)
             return moment.year * 12 + moment.month - 1
         return (time_ns - (self._anchor or 0)) // self._length
 
-    def _open_ns(self, slot: int) -> int:
+    def open_ns(self, slot: int) -> int:
+        """Return when a slot's candle opens."""
         if self.timeframe is Timeframe.MO1:
             return int(datetime(slot // 12, slot % 12 + 1, 1, tzinfo=UTC).timestamp()) * NS_PER_S
         return slot * self._length + (self._anchor or 0)

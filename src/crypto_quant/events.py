@@ -319,6 +319,36 @@ class StoreBack(Event, frozen=True, kw_only=True):
     away_s: float
 
 
+class TradesGone(Event, frozen=True, kw_only=True):
+    """The store has no more what it had confirmed: so many ids between ``first`` and ``last`` (inclusive).
+
+    Another server answers, which had not received them, or the same one has lost its last commits.
+    """
+
+    message: ClassVar[str] = "Stored trades are gone"
+    level: ClassVar[str] = "error"
+    venue: str
+    symbol: str
+    first: int
+    last: int
+    trades: int
+    hint: str
+
+
+class CandlesGone(Event, frozen=True, kw_only=True):
+    """The store has candles no more that it had confirmed: so many that open from ``first_open`` to ``last_open``."""
+
+    message: ClassVar[str] = "Stored candles are gone"
+    level: ClassVar[str] = "error"
+    venue: str
+    symbol: str
+    timeframe: str
+    first_open: str
+    last_open: str
+    candles: int
+    hint: str
+
+
 class Spooling(Event, frozen=True, kw_only=True):
     """The database is away, or slower than the market: from now on batches go to the spool on disk."""
 

@@ -253,6 +253,19 @@ class Ledger(Protocol):
         """Return how many candles are stored that open from ``first_ns`` (inclusive) to ``end_ns`` (exclusive)."""
         ...
 
+    async def candle_opens(self, venue: str, symbol: str, timeframe: str, first_ns: int, last_ns: int) -> Sequence[int]:
+        """Return the open times (ns) of the candles stored from ``first_ns`` to ``last_ns``, both inclusive."""
+        ...
+
+    async def server(self) -> str:
+        """Name the server that answers, the time of its start and of its last recovery.
+
+        The same name is the same run of the same server: it has everything that it has confirmed in between.
+
+        Raises StoreUnavailable for a standby: what it has may lag behind what is stored.
+        """
+        ...
+
 
 class SpoolFiles(Protocol):
     """The files of one spool, in a directory of its own that nobody else writes. Every call may raise OSError.

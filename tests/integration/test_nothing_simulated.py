@@ -10,10 +10,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from programs import cut
 from recording import assert_trades_equal
 
 from crypto_quant.sim.server import SimulatedExchange
@@ -104,35 +104,6 @@ async def test_killed_thirty_times(timescale_url: str, exchange: SimulatedExchan
     await program.until('"Subscribed"', told + 1)
     await asyncio.sleep(2.0)
     await settle_and_verify(timescale_url, exchange, program, data_dir)
-
-
-@asynccontextmanager
-async def cut(port: int) -> AsyncIterator[tuple[int, list[asyncio.StreamWriter]]]:
-    """Stand between client and server; yield the port to connect to and the open connections, to be aborted."""
-    ends: list[asyncio.StreamWriter] = []
-
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while data := await reader.read(65536):
-                writer.write(data)
-                await writer.drain()
-        except OSError:
-            pass
-        finally:
-            writer.close()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port)
-        ends.extend((writer, far_writer))
-        await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer))
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1], ends
-    finally:
-        for end in ends:
-            end.transport.abort()
-        server.close()
 
 
 async def test_connections_reset_again_and_again(

@@ -4,31 +4,23 @@ They stop and start the server itself, so they need CRYPTO_QUANT_TEST_TIMESCALE_
 """
 
 import asyncio
-import json
 import os
 import shlex
 import signal
 import subprocess
-import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 import pytest
 from databases import fresh_database
+from programs import SYMBOLS, assert_all_stored, market, program
 from recording import assert_candles_equal, assert_trades_equal, recording
 
 from crypto_quant import events
-from crypto_quant.sim.server import SimulatedExchange
-from crypto_quant.sim.symbols import invented
-from crypto_quant.sim.synthetic import SyntheticTape
 from crypto_quant.spoolformat import decode, scan
 from crypto_quant.store.as_text import trades_as_text
-
-START_US = 1_790_856_000_000_000
-SYMBOLS = ("btcusdt", "ethusdt")
 
 
 async def control(*words: str) -> str:
@@ -53,88 +45,6 @@ async def url() -> AsyncIterator[str]:
         finally:
             with suppress(AssertionError):
                 await control("start")
-
-
-@asynccontextmanager
-async def market(rate: float) -> AsyncIterator[SimulatedExchange]:
-    tape = SyntheticTape(invented(["BTCUSDT", "ETHUSDT"]), rate=rate, seed=11, start_us=START_US)
-    async with SimulatedExchange(tape, hold_until_subscribed=True) as exchange:
-        yield exchange
-
-
-async def assert_all_stored(url: str, exchange: SimulatedExchange) -> int:
-    """Hold both tables against the tape: equal rows, once each, and no hole between the first and the last."""
-    total = 0
-    for symbol in SYMBOLS:
-        total += await assert_trades_equal(url, exchange, symbol, whole=False)
-        ids = [int(row[0]) for row in await trades_as_text(url, "spot", symbol)]
-        assert sorted(ids) == list(range(min(ids), max(ids) + 1))
-    return total
-
-
-class Program:
-    """``crypto-quant record`` as a process of its own, its log read while it runs."""
-
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self.process = process
-        self.lines: list[dict[str, Any]] = []
-        self.reading = asyncio.create_task(asyncio.to_thread(self._read))
-
-    def _read(self) -> None:
-        assert self.process.stderr is not None
-        # under coverage a process that may not write large files cannot save its measurements, and prints so at its end
-        for line in self.process.stderr:
-            if line.startswith("{"):
-                self.lines.append(json.loads(line))  # others look at them while they come
-
-    def of(self, event: str) -> list[dict[str, Any]]:
-        return [line for line in self.lines if line["event"] == event]
-
-    @property
-    def stats(self) -> dict[str, Any]:
-        return (self.of("Pipeline statistics") or [{}])[-1]
-
-    @property
-    def memory_mb(self) -> float:
-        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGESIZE") / 1e6
-
-    async def until(self, condition: Callable[[], object], within_s: float = 20.0) -> None:
-        deadline = asyncio.get_running_loop().time() + within_s
-        while not condition():
-            assert asyncio.get_running_loop().time() < deadline, self.lines[-4:]
-            assert self.process.poll() is None, self.lines[-4:]
-            await asyncio.sleep(0.05)
-
-    async def end(self, number: signal.Signals = signal.SIGINT) -> int:
-        """Send a signal; return the exit code."""
-        self.process.send_signal(number)
-        return await self.ended()
-
-    async def ended(self) -> int:
-        """Wait for the end; return the exit code."""
-        code = await asyncio.to_thread(self.process.wait)
-        await self.reading
-        assert self.process.stderr is not None
-        self.process.stderr.close()
-        return code
-
-
-@asynccontextmanager
-async def program(url: str, exchange: SimulatedExchange, data_dir: Path, *more: str) -> AsyncIterator[Program]:
-    command = [
-        sys.executable, "-m", "crypto_quant", "record", *SYMBOLS, "--stream", "aggTrade", "--stream", "kline_1s",
-        "--database-url", url, "--ws-url", exchange.ws_url, "--rest-url", exchange.rest_url,
-        "--stats-interval", "0.25", "--log-format", "json", *more,
-    ]  # fmt: skip
-    environment = {**os.environ, "CRYPTO_QUANT_DATA_DIR": str(data_dir)}
-    running = Program(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment))  # noqa: ASYNC220
-    try:
-        await running.until(lambda: running.stats.get("trades_written", 0) > 100)
-        yield running
-    finally:
-        if running.process.poll() is None:
-            await running.end(signal.SIGKILL)
 
 
 def spooled(data_dir: Path) -> list[bytes]:

@@ -12,6 +12,7 @@ from databases import fresh_database
 
 from crypto_quant.errors import StoreUnavailable
 from crypto_quant.seams import Batch, Receipt, Table
+from crypto_quant.store.ledger import StoreLedger
 from crypto_quant.store.timescale import TimescaleSink, connect, open_sink
 
 _CONTROL = {"timescaledb": "CRYPTO_QUANT_TEST_TIMESCALE_CONTROL", "postgresql": "CRYPTO_QUANT_TEST_POSTGRES_CONTROL"}
@@ -87,6 +88,38 @@ async def test_the_server_dies_in_mid_write(server: str, accident: str) -> None:
         assert stored == distinct == ROWS * len(writing.receipts)
         assert sum(receipt.written + receipt.duplicates for receipt in writing.receipts) == stored
         await sink.close()
+
+
+@pytest.mark.parametrize("server", _CONTROL)
+async def test_the_name_of_a_server_tells_one_run_from_the_next(server: str) -> None:
+    """A restart and a recovery give it another name, though no write has noticed either; nothing else does."""
+    command = os.environ.get(_CONTROL[server])
+    async with fresh_database(server) as url:
+        sink = await open_sink(url, pool_size=2, command_timeout_s=10)
+        names = []
+        for accident in (lambda: asyncio.sleep(0), lambda: kill_backend(url), lambda: restart(command)):
+            names += [await asked(sink), await asked(sink)]
+            await accident()
+        names.append(await asked(sink))
+        await sink.close()
+    assert names[0] == names[1] == names[2] == names[3]
+    assert names[3] != names[4] == names[5] != names[6]
+
+
+async def restart(command: str | None) -> None:
+    if not command:
+        pytest.skip("this server cannot be stopped by a test")
+    await control(command, "restart", "-m", "fast")
+
+
+async def asked(sink: TimescaleSink) -> str:
+    """Ask for the server's name until it answers."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                return await StoreLedger(sink).server()
+            except StoreUnavailable:
+                await asyncio.sleep(0.05)
 
 
 async def kill_backend(url: str) -> None:

@@ -164,3 +164,67 @@ def test_going_on_from_earlier_runs_never_leaves_out_an_id_that_was_not_seen(
         seen.add(trade_id)
         had.add(trade_id)
         assert sequencer.gaps == missing(had)
+
+
+@given(STORED, IDS, STORED, IDS)
+def test_ids_that_the_store_has_lost_are_missing_again(
+    covered: list[tuple[int, int]], before: list[int], lost: list[tuple[int, int]], after: list[int]
+) -> None:
+    sequencer = Sequencer()
+    sequencer.resume(covered)
+    had = {number for first, last in covered for number in range(first, last + 1)}
+    for trade_id in before:
+        sequencer.observe(trade_id)
+        had.add(trade_id)
+    low, high = min(had, default=0), max(had, default=-1)
+    for first, last in lost:
+        gone = {number for number in range(max(first, low), min(last, high) + 1) if number in had}
+        told = {number for gap in sequencer.lost(first, last) for number in range(gap.first, gap.last + 1)}
+        assert told == gone
+        had -= gone
+        expected = set(range(low, high + 1)) - had
+        assert {number for gap in sequencer.gaps for number in range(gap.first, gap.last + 1)} == expected
+        assert sequencer.missing == len(expected)
+        assert all(one.last + 1 < other.first for one, other in pairwise(sequencer.gaps))
+    for trade_id in after:
+        verdict = sequencer.observe(trade_id)
+        if trade_id not in had:
+            assert verdict is not Verdict.DUPLICATE
+        had.add(trade_id)
+
+
+@given(st.sampled_from([Timeframe.M1, Timeframe.W1, Timeframe.MO1]), STEPS, STORED)
+def test_candles_that_the_store_has_lost_are_due_again(
+    timeframe: Timeframe, steps: list[tuple[str, int, int]], lost: list[tuple[int, int]]
+) -> None:
+    opens = [timeframe.open_ns(1_790_856_000 * NS_PER_S)]
+    while len(opens) <= SLOTS:
+        opens.append(timeframe.next_open_ns(opens[-1]))
+    clock = CandleClock(timeframe, 0)
+    clock.start(opens[10])
+    had: set[int] = set()
+    for what, slot, _ in steps:
+        if what == "closed":
+            clock.closed(opens[slot])
+            had.add(slot)
+        elif what == "give up":
+            clock.give_up(opens[slot])
+    now = opens[SLOTS]
+    clock.due(now)
+    for first, last in lost:
+        clock.lost(clock.slot(opens[10]) - 10 + first, clock.slot(opens[10]) - 10 + last)
+        had -= set(range(first, last + 1))
+    due = {clock.slot(time) for pair in clock.due(now) for time in _opens(timeframe, *pair)}
+    gone = {slot for first, last in lost for slot in range(max(first, 10), min(last, SLOTS - 1) + 1)}
+    assert {clock.slot(opens[slot]) for slot in gone} <= due
+    assert due.isdisjoint({clock.slot(opens[slot]) for slot in had if slot >= 10})
+    for slot in gone:
+        assert clock.closed(opens[slot])
+        assert not clock.closed(opens[slot])
+
+
+def _opens(timeframe: Timeframe, first_ns: int, last_ns: int) -> list[int]:
+    found = [first_ns]
+    while found[-1] < last_ns:
+        found.append(timeframe.next_open_ns(found[-1]))
+    return found

@@ -134,6 +134,9 @@ def test_a_directory_that_cannot_be_used_is_an_error_without_a_lock_left(tmp_pat
     ("postgresql://other@db:5432/market?sslmode=require", "db:5432/market"),
     ("postgres://crypto@/quant?host=/run/pg%20x&port=5433", "/run/pg x:5433/quant"),
     ("postgresql://db:6000/?dbname=z", "db:6000/z"),
+    ("postgresql:///z?port=5433", ":5433/z"),
+    ("postgresql://DB/z", "db:5432/z"),
+    ("postgresql://u:secret@b:2,a:1/z?target_session_attrs=read-write", "a:1,b:2/z"),
 ])  # fmt: skip
 def test_the_target_is_the_database_and_not_who_asks(url: str, target: str) -> None:
     assert target_of(url) == target

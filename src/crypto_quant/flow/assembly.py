@@ -20,6 +20,7 @@ from crypto_quant.flow.archives import ArchiveShelf
 from crypto_quant.flow.backfill import Backfiller
 from crypto_quant.flow.candles import CandleKeeper
 from crypto_quant.flow.collector import BinanceWSCollector
+from crypto_quant.flow.confirmed import ConfirmedSink
 from crypto_quant.flow.delivery import Delivery
 from crypto_quant.flow.guard import StreamGuard
 from crypto_quant.flow.intake import Intake, Known
@@ -27,6 +28,7 @@ from crypto_quant.flow.pipeline import Pipeline, SaveLeftover
 from crypto_quant.flow.rest import ExchangeRest
 from crypto_quant.flow.spool import Spool
 from crypto_quant.flow.stats import PipelineStats
+from crypto_quant.flow.store_guard import StoreGuard
 from crypto_quant.flow.writer import TimescaleWriter
 from crypto_quant.market import Timeframe, Venue, fold_symbol
 from crypto_quant.seams import Clock, Connector, Emit, Ledger, Quarantine, Sink, Table
@@ -91,8 +93,15 @@ def assemble(
     if spool is not None:
         stats.trades_taken_over = spool.rows[Table.TRADES]
         stats.candles_taken_over = spool.rows[Table.CANDLES]
+    timeframes = [stream.timeframe for stream in streams if stream.timeframe is not None]
+    traded = symbols if len(timeframes) < len(streams) else ()
+    clocks = _candle_clocks(symbols, timeframes, settings.candle_grace)
+    confirmed = ConfirmedSink(sink, clocks)
+    for symbol in traded:
+        for first, last in known.get(symbol, Known()).covered:
+            confirmed.confirm(symbol, first, last)
     writer = TimescaleWriter(
-        sink,
+        confirmed,
         batch_size=settings.batch_size,
         max_age_s=settings.batch_age,
         stats=stats,
@@ -106,7 +115,7 @@ def assemble(
     if settings.backfill:
         backfiller = Backfiller(
             rest,
-            Delivery(sink, settings.venue, quarantine=quarantine, emit=emit, rng=rng),
+            Delivery(confirmed, settings.venue, quarantine=quarantine, emit=emit, rng=rng),
             ledger=ledger,
             shelf=shelf,
             venue=settings.venue,
@@ -115,11 +124,10 @@ def assemble(
             rng=rng,
             reach=settings.backfill_reach,
         )
-    timeframes = [stream.timeframe for stream in streams if stream.timeframe is not None]
     intake = Intake(
         settings.venue,
-        symbols if len(timeframes) < len(streams) else (),
-        _candle_clocks(symbols, timeframes, settings.candle_grace),
+        traded,
+        clocks,
         writer=writer,
         stats=stats,
         quarantine=quarantine,
@@ -149,12 +157,13 @@ def assemble(
         collector=collector,
         writer=writer,
         keeper=CandleKeeper(intake, rest, emit),
-        sink=sink,
+        sink=confirmed,
         stats=stats,
         emit=emit,
         save_leftover=save_leftover,
         backfiller=backfiller,
         guard=guard,
+        store_guard=StoreGuard(confirmed, ledger, intake=intake, emit=emit, refilled=backfiller is not None),
         stats_interval_s=settings.stats_interval,
         drain_s=settings.drain_deadline,
         pending_limit=settings.pending_limit,
@@ -172,9 +181,8 @@ async def known_symbols(settings: Settings, rest: ExchangeRest, emit: Emit) -> t
     try:
         info = await rest.insist("exchangeInfo", rest.exchange_info, _START_TRIES)
     except (ExchangeUnavailable, Throttled) as problem:
-        problem.hint = (
-            "The symbols cannot be checked. Mend --rest-url, or record them unchecked with --no-check-symbols"
-        )
+        remedy = "The symbols cannot be checked. Mend --rest-url, or record them unchecked with --no-check-symbols"
+        problem.hint = f"{problem.hint}. {remedy}" if problem.hint else remedy
         raise
     symbols = check_symbols(settings.symbols, info.symbols)
     for symbol, status in not_trading(symbols, info.symbols).items():

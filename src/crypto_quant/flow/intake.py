@@ -277,6 +277,20 @@ class Intake:
         self._stats.missing_trades += sequencer.missing - missing
         self._stats.gaps_open += len(sequencer.gaps) - gaps
 
+    def lost(self, symbol: str, gap: Gap) -> None:
+        """Account for ids (inclusive) that the store has no more though it had confirmed them; ``on_gap`` is told."""
+        state = self._symbols.get(symbol)
+        if state is None:
+            return
+        sequencer = state.sequencer
+        missing, gaps = sequencer.missing, len(sequencer.gaps)
+        lost = sequencer.lost(gap.first, gap.last)
+        self._stats.missing_trades += sequencer.missing - missing
+        self._stats.gaps_open += len(sequencer.gaps) - gaps
+        if self._on_gap is not None:
+            for part in lost:
+                self._on_gap(symbol, part)
+
     def newest(self, symbol: str) -> int:
         """Return the highest id of a (stored) symbol that was received; -1 when none was."""
         return self._symbols[symbol].sequencer.last

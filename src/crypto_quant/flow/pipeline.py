@@ -12,6 +12,7 @@ from crypto_quant.flow.candles import CandleKeeper
 from crypto_quant.flow.collector import BinanceWSCollector
 from crypto_quant.flow.guard import StreamGuard
 from crypto_quant.flow.stats import PipelineStats
+from crypto_quant.flow.store_guard import StoreGuard
 from crypto_quant.flow.writer import TimescaleWriter
 from crypto_quant.seams import Batch, Emit, Sink
 
@@ -53,6 +54,7 @@ class Pipeline:
         save_leftover: SaveLeftover,
         backfiller: Backfiller | None = None,
         guard: StreamGuard | None = None,
+        store_guard: StoreGuard | None = None,
         stats_interval_s: float = 10.0,
         drain_s: float = 30.0,
         pending_limit: int = 200_000,
@@ -66,6 +68,7 @@ class Pipeline:
         self._save_leftover = save_leftover
         self._backfiller = backfiller
         self._guard = guard
+        self._store_guard = store_guard
         self._stats_interval_s = stats_interval_s
         self._drain_s = drain_s
         self._pending_limit = pending_limit
@@ -104,6 +107,8 @@ class Pipeline:
             others.append(asyncio.create_task(self._backfiller.run(), name="backfill"))
         if self._guard is not None:
             others.append(asyncio.create_task(self._guard.run(), name="stream guard"))
+        if self._store_guard is not None:
+            others.append(asyncio.create_task(self._store_guard.run(), name="store guard"))
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
         try:
             watched: set[asyncio.Task[Any]] = {writing, collecting, stopping, *others}

@@ -8,6 +8,7 @@ import aiohttp
 from yarl import URL
 
 from crypto_quant.errors import ExchangeUnavailable
+from crypto_quant.net.causes import explained
 from crypto_quant.seams import HttpAnswer
 
 _CHUNK = 256 * 1024
@@ -112,5 +113,5 @@ def _headers(answer: aiohttp.ClientResponse) -> dict[str, str]:
 
 
 def _no_answer(url: str, problem: Exception) -> ExchangeUnavailable:
-    cause = "timed out" if isinstance(problem, TimeoutError) else str(problem) or type(problem).__name__
-    return ExchangeUnavailable(f"no answer ({cause})", subject=url)
+    cause, hint = explained(problem)
+    return ExchangeUnavailable(f"no answer ({cause})", subject=url, hint=hint)

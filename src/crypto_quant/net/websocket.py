@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import picows
 
 from crypto_quant.errors import LinkLost, Throttled
+from crypto_quant.net.causes import explained
 from crypto_quant.seams import Link, LinkHandler
 
 # The largest documented message is a few kilobytes; a frame beyond this is not from the exchange.
@@ -68,7 +69,8 @@ class PicowsConnector:
             raise LinkLost("no answer to the handshake in time", subject=url) from problem
         except (OSError, ValueError, picows.WSError) as problem:
             # OSError covers refused connections, unknown hosts and TLS failures, ValueError impossible host names
-            raise LinkLost(f"cannot connect ({problem})", subject=url) from problem
+            cause, hint = explained(problem)
+            raise LinkLost(f"cannot connect ({cause})", subject=url, hint=hint) from problem
         finally:
             listener.over = True
         if not listener.connected:

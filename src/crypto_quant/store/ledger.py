@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import suppress
 
+from crypto_quant.errors import StoreUnavailable
 from crypto_quant.store import coverage
 from crypto_quant.store.timescale import TimescaleSink
 
@@ -23,6 +24,15 @@ CROSS JOIN LATERAL (
     SELECT time FROM candles
     WHERE venue = $1 AND symbol = given.symbol AND timeframe = given.timeframe ORDER BY time DESC LIMIT 1
 ) AS latest"""
+_OPENS = """
+SELECT (extract(epoch FROM time) * 1000000)::bigint FROM candles
+WHERE venue = $1 AND symbol = $2 AND timeframe = $3
+AND time >= to_timestamp($4::bigint) AND time <= to_timestamp($5::bigint) ORDER BY time"""
+# A server that recovers from the crash of one of its processes goes on under the same start time, but begins its
+# counters anew.
+_SERVER = """
+SELECT pg_is_in_recovery(), format('%s, started %s, counting since %s', inet_server_addr(), pg_postmaster_start_time(),
+    (SELECT stats_reset FROM pg_stat_bgwriter))"""
 _NS_PER_S = 1_000_000_000
 
 
@@ -56,6 +66,20 @@ class StoreLedger:
                 _CANDLES, venue, symbol, timeframe, first_ns // _NS_PER_S, end_ns // _NS_PER_S
             )
             return found
+
+    async def candle_opens(self, venue: str, symbol: str, timeframe: str, first_ns: int, last_ns: int) -> Sequence[int]:
+        """Return the open times (ns) of the candles stored from ``first_ns`` to ``last_ns``, both inclusive."""
+        async with self._sink.reading() as connection:
+            rows = await connection.fetch(_OPENS, venue, symbol, timeframe, first_ns // _NS_PER_S, last_ns // _NS_PER_S)
+        return [time_us * 1000 for (time_us,) in rows]
+
+    async def server(self) -> str:
+        """Name the server that answers and the time of its start. Raises StoreUnavailable for a standby."""
+        async with self._sink.reading() as connection:
+            standby, name = await connection.fetchrow(_SERVER)
+        if standby:
+            raise StoreUnavailable("a standby answers", subject=name, hint="Point the database URL at the primary")
+        return str(name)
 
     async def latest_candles(self, venue: str, series: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
         """Return the open time (ns) of the newest candle of each (symbol, timeframe) that has any."""

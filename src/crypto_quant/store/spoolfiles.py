@@ -4,11 +4,12 @@ import asyncio
 import fcntl
 import os
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import msgspec
 
 from crypto_quant.spoolformat import SUFFIX
+from crypto_quant.store.url import hosts_of, parameters_of
 
 _LOCK = "lock"
 _TARGET = "target"
@@ -78,13 +79,18 @@ class DirectoryFiles:
 
 
 def target_of(url: str) -> str:
-    """Return what a spool's rows are meant for: the address of a database, without user, password and options."""
-    parts = urlsplit(url)
-    options = parse_qs(parts.query)
-    host = options.get("host", [parts.hostname or ""])[-1]
-    port = options.get("port", [str(parts.port or _DEFAULT_PORT)])[-1]
-    name = options.get("dbname", options.get("database", [parts.path.strip("/")]))[-1]
-    return f"{host}:{port}/{name}"
+    """Return what a spool's rows are meant for: the address of a database, without user, password and options.
+
+    Of several servers all are named, in the order of their names: whichever is the primary, it is one database.
+    """
+    options = parameters_of(url)
+    hosts = sorted(f"{_known_as(host)}:{port or _DEFAULT_PORT}" for host, port in hosts_of(url))
+    name = options.get("dbname", options.get("database", urlsplit(url).path.strip("/")))
+    return f"{','.join(hosts) or ':' + options.get('port', str(_DEFAULT_PORT))}/{name}"
+
+
+def _known_as(host: str) -> str:
+    return host if host.startswith("/") else host.lower()
 
 
 def claim(root: Path, target: str) -> tuple[DirectoryFiles, list[Elsewhere]]:

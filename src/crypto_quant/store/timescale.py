@@ -19,6 +19,7 @@ from crypto_quant.errors import CryptoQuantError, StoreDenied, StoreUnavailable
 from crypto_quant.seams import COLUMNS, Batch, Emit, PoolUse, Receipt, Table
 from crypto_quant.store import coverage, faults, partitions
 from crypto_quant.store.copytext import CopyText
+from crypto_quant.store.hosts import Hosts
 from crypto_quant.store.migrate import SchemaState, check
 from crypto_quant.store.migrate import migrate as migrate_schema
 from crypto_quant.store.partitions import Partition
@@ -46,7 +47,7 @@ async def connect(url: str, *, command_timeout_s: float = COMMAND_TIMEOUT_S) -> 
     """Return one open connection, set up as the pool's are. Raises ConfigError, StoreDenied, StoreUnavailable."""
     url = checked_url(url)
     try:
-        return await asyncpg.connect(url, **_options(command_timeout_s))
+        return await Hosts(url).connect(url, **_options(command_timeout_s))
     except (ValueError, *faults.DRIVER_ERRORS) as error:
         raise faults.translate(error, operation="connecting", subject=redact(url), connecting=True) from error
 
@@ -89,7 +90,12 @@ async def open_sink(
         connection.terminate()
     try:
         pool = await asyncpg.create_pool(
-            url, min_size=1, max_size=pool_size, reset=_keep_session, **_options(command_timeout_s)
+            url,
+            min_size=1,
+            max_size=pool_size,
+            connect=Hosts(url).connect,
+            reset=_keep_session,
+            **_options(command_timeout_s),
         )
     except (ValueError, *faults.DRIVER_ERRORS) as error:
         raise faults.translate(error, operation="connecting", subject=redact(url), connecting=True) from error

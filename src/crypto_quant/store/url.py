@@ -1,13 +1,16 @@
 """Database URLs: checked before use, and shown without their password."""
 
 import re
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from crypto_quant.errors import ConfigError
 
 SCHEMES = ("postgresql", "postgres")
 _EXAMPLE = "Expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
 _SECRET_PARAMETERS = ("password", "sslpassword", "passfile")
+
+# One server of a URL; a port of None is the driver's default.
+Host = tuple[str, int | None]
 
 
 def checked_url(url: str) -> str:
@@ -27,16 +30,47 @@ def checked_url(url: str) -> str:
             hint="A '#' in a password is written %23, a '/' %2F, an '@' %40",
         )
     try:
-        parts = urlsplit(text)
-        port = parts.port
-        _ = parts.hostname
+        hosts = hosts_of(text)
     except ValueError as error:
         raise ConfigError(
             "the database URL cannot be read", subject=redact(text), hint=f"{_reason(error, text)}. {_EXAMPLE}"
         ) from None
-    if port == 0:
+    if any(port == 0 for _, port in hosts):
         raise ConfigError("the database URL has port 0", subject=redact(text), hint=_EXAMPLE)
     return text
+
+
+def hosts_of(url: str) -> list[Host]:
+    """Return the servers that a URL names, in its order; none when it leaves that to the environment.
+
+    ``postgresql://…@h1:5432,h2:5433/db`` and ``postgresql:///db?host=h1,h2&port=5432,5433`` name two. Raises ValueError
+    for what cannot be read.
+    """
+    parts = urlsplit(url)
+    if "@" in parts.path:
+        raise ValueError("There is an @ behind the host. A / in a password is written %2F")
+    places = parts.netloc.rpartition("@")[2]
+    if places:
+        found = [(_name(place), urlsplit(f"//{place}").port) for place in places.split(",")]
+        if len(found) > 1 and not all(name for name, _ in found):
+            raise ValueError("a host without a name")
+        return [(name, port) for name, port in found if name]
+    given = parameters_of(url)
+    names = [name for name in given.get("host", "").split(",") if name]
+    ports = [int(port) for port in given.get("port", "").split(",") if port]
+    if len(ports) > 1 and len(ports) != len(names):
+        raise ValueError(f"{len(names)} hosts and {len(ports)} ports")
+    return [(name, ports[min(at, len(ports) - 1)] if ports else None) for at, name in enumerate(names)]
+
+
+def _name(place: str) -> str:
+    """Return the host of ``host:port`` as the driver takes it; ``%2Frun%2Fpg`` is a directory."""
+    return unquote(place[1:].partition("]")[0] if place.startswith("[") else place.partition(":")[0])
+
+
+def parameters_of(url: str) -> dict[str, str]:
+    """Return what stands behind the ``?``; of a name that is given twice the last."""
+    return dict(parse_qsl(urlsplit(url).query))
 
 
 def _reason(error: ValueError, url: str) -> str:
@@ -49,7 +83,7 @@ def redact(url: str) -> str:
     """Return ``url`` with every password replaced by ``***``; what cannot be parsed is cut back to its scheme."""
     try:
         parts = urlsplit(url)
-        _ = parts.port  # raises when the port is not a number: then a password may stand where a host should
+        hosts_of(url)  # raises when a port is not a number: then a password may stand where a host should
         if not parts.scheme or "://" not in url or parts.fragment:
             raise ValueError
     except ValueError:

@@ -171,6 +171,22 @@ class WorldLedger:
         """No running recorder asks this."""
         raise NotImplementedError
 
+    async def candle_opens(self, venue: str, symbol: str, timeframe: str, first_ns: int, last_ns: int) -> Sequence[int]:
+        """Return the open times (ns) of the candles stored between two times, both inclusive."""
+        await asyncio.sleep(0.001)
+        self._database.health()
+        rows = self._database.rows[Table.CANDLES]
+        opens = [
+            microseconds(row["time"]) * 1000 for row in rows if (row["symbol"], row["timeframe"]) == (symbol, timeframe)
+        ]
+        return [open_ns for open_ns in opens if first_ns <= open_ns <= last_ns]
+
+    async def server(self) -> str:
+        """Name the one server that there is."""
+        await asyncio.sleep(0.001)
+        self._database.health()
+        return "the server"
+
     async def latest_candles(self, venue: str, series: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
         """Return the open time (ns) of the newest candle of each (symbol, timeframe) that has any."""
         await asyncio.sleep(0.001)
