@@ -10,7 +10,6 @@ import asyncio
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -24,8 +23,6 @@ import asyncpg
 import picows
 import uvloop
 
-from crypto_quant.compose import open_recorder
-from crypto_quant.config import Settings
 from crypto_quant.market import Venue
 from crypto_quant.rows import TimeText, key_text, trade_row
 from crypto_quant.seams import COLUMNS, Table
@@ -39,10 +36,6 @@ from environment import TABLE, Unavailable, cryptofeed_python
 RATE = 100_000
 CRYPTOFEED = "cryptofeed 3.0.1"
 Contestant = Callable[[str, int, int], Awaitable[float]]
-
-
-def quiet(_: object) -> None:
-    """Take an event and say nothing."""
 
 
 async def fresh_database(admin_url: str) -> str:
@@ -92,40 +85,32 @@ async def bare_copy(url: str, trades: int, symbols: int) -> float:
     return trades / took
 
 
-async def recorder(url: str, trades: int, symbols: int) -> float:
-    """Record the tape with default settings; return trades a second, from the first frame to the last commit."""
-    process, port = start_generator(trades, symbols)
-    try:
-        settings = Settings(
-            symbols=tuple(generator.symbols(symbols)),
-            database_url=url,
-            ws_url=f"ws://127.0.0.1:{port}",
-            rest_url=f"http://127.0.0.1:{port}",
-        )
-        async with open_recorder(settings, quiet) as whole:
-            stats = whole.pipeline.stats
-            running = asyncio.create_task(whole.pipeline.run())
-            while not stats.trades_received:
-                await asyncio.sleep(0.0005)
-            started = time.perf_counter()
-            cpu = time.process_time()
-            while stats.trades_written < trades:
-                await asyncio.sleep(0.002)
-                if running.done():
-                    raise RuntimeError("the recorder ended early")
-            took = time.perf_counter() - started
-            cpu = time.process_time() - cpu
-            whole.pipeline.stop()
-            await running
+def recorder(*how: str) -> Contestant:
+    """Return the recorder as a contestant, trades a second from the first frame to the last commit."""
+
+    async def contestant(url: str, trades: int, symbols: int) -> float:
+        process, port = start_generator(trades, symbols)
+        tape = ["--database-url", url, "--port", str(port), f"--trades={trades}", f"--symbols={symbols}"]
+        try:
+            done = subprocess.run(  # noqa: ASYNC221, S603
+                [sys.executable, str(HERE / "recorder_run.py"), *tape, *how],
+                stdout=subprocess.PIPE,
+                text=True,
+                check=True,
+            )
+        finally:
+            process.kill()
+            process.wait()
+        told = json.loads(done.stdout.splitlines()[-1])
         print(
-            f"    recorder CPU {cpu / trades * 1e6:.2f} µs a trade, "
-            f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MB",
+            f"    CPU {told['cpu'] / trades * 1e6:.2f} µs a trade, peak {told['peak_mb']:.0f} MB,"
+            f" {trades / told['batches']:,.0f} rows a commit",
             file=sys.stderr,
         )
-        return trades / took
-    finally:
-        process.kill()
-        process.wait()
+        rate: float = trades / told["seconds"]
+        return rate
+
+    return contestant
 
 
 async def null_client(_: str, trades: int, symbols: int) -> float:
@@ -188,7 +173,12 @@ def cryptofeed(python: Path, *how: str) -> Contestant:
 
 def contestants() -> dict[str, Contestant]:
     """Return who takes part, by name."""
-    all_of_them: dict[str, Contestant] = {"bare COPY": bare_copy, "recorder": recorder}
+    all_of_them: dict[str, Contestant] = {
+        "bare COPY": bare_copy,
+        "recorder": recorder(),
+        "  no coverage": recorder("--without-coverage"),
+        "  no database": recorder("--discard"),
+    }
     try:
         python = cryptofeed_python()
     except Unavailable as problem:
