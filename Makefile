@@ -33,6 +33,8 @@ format: ## Put the format right
 bench: ## Measure wire to committed rows against a bare COPY of the same rows, and against cryptofeed
 	@$(UV) sync --quiet --locked
 	@CRYPTO_QUANT_TEST_FSYNC=on scripts/with-databases .venv/bin/python benchmarks/run.py $(ARGS)
+	@.venv/bin/python benchmarks/hotpath.py
+	@.venv/bin/python benchmarks/hotpath.py --instructions
 
 peers: ## Put the same faults to cryptofeed and to crypto-quant, and count what each has lost
 	@$(UV) sync --quiet --locked

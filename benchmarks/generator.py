@@ -41,22 +41,27 @@ def trade(number: int, names: list[str], rate: int) -> tuple[str, int, str, str,
     )
 
 
+def payload(number: int, names: list[str], rate: int, unit: str = "us") -> bytes:
+    """Return the message of the ``number``-th trade of the tape, with times in ``us`` or ``ms``."""
+    name, a, p, q, t, time, maker = trade(number, names, rate)
+    event = time + 900
+    if unit == "ms":
+        time, event = time // 1000, event // 1000
+    return (
+        f'{{"stream":"{name.lower()}@aggTrade","data":{{"e":"aggTrade","E":{event},"s":"{name}","a":{a},'
+        f'"p":"{p}","q":"{q}","f":{t},"l":{t},"T":{time},"m":{"true" if maker else "false"},"M":true}}}}'
+    ).encode()
+
+
 def frames(count: int, names: list[str], rate: int, unit: str = "us") -> list[bytes]:
     """Return the tape as WebSocket frames with times in ``us`` or ``ms``, joined in blocks."""
     blocks, block = [], bytearray()
     for number in range(count):
-        name, a, p, q, t, time, maker = trade(number, names, rate)
-        event = time + 900
-        if unit == "ms":
-            time, event = time // 1000, event // 1000
-        payload = (
-            f'{{"stream":"{name.lower()}@aggTrade","data":{{"e":"aggTrade","E":{event},"s":"{name}","a":{a},'
-            f'"p":"{p}","q":"{q}","f":{t},"l":{t},"T":{time},"m":{"true" if maker else "false"},"M":true}}}}'
-        ).encode()
+        message = payload(number, names, rate, unit)
         block += (
-            b"\x81\x7e" + struct.pack("!H", len(payload)) + payload
-            if len(payload) > 125
-            else (bytes((0x81, len(payload))) + payload)
+            b"\x81\x7e" + struct.pack("!H", len(message)) + message
+            if len(message) > 125
+            else (bytes((0x81, len(message))) + message)
         )
         if number % _BLOCK == _BLOCK - 1:
             blocks.append(bytes(block))
