@@ -1,0 +1,99 @@
+"""From a frame's arrival to its row being visible to another connection, as an outside observer sees it.
+
+Run it where the test databases are: ``scripts/with-databases .venv/bin/python benchmarks/latency.py``. A simulated
+exchange, the recorder with its default settings, and TimescaleDB are processes of their own. The observer asks the
+table again and again for what is new; ``received_at`` says when each row's frame had arrived, by the same clock.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+
+import asyncpg
+from outage import RAW, Program
+from run import fresh_database
+
+# One symbol's rows become visible in the order of their ids; the bound on time lets the index be used.
+_NEW = """
+SELECT trade_id, received_at FROM trades
+WHERE time > now() - interval '2 seconds' AND symbol = 'btcusdt' AND trade_id > $1"""
+
+
+async def observe(url: str, seconds: float) -> list[float]:
+    """Return the lag in ms of every row that became visible within so many seconds."""
+    connection = await asyncpg.connect(url)
+    newest = -1
+    lags: list[float] = []
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        rows = await connection.fetch(_NEW, newest)
+        now = datetime.now(UTC)
+        if newest >= 0:  # what was there before is not looked at
+            lags += [(now - received_at).total_seconds() * 1e3 for _, received_at in rows]
+        newest = max([newest, *(trade_id for trade_id, _ in rows)])
+        await asyncio.sleep(0.001)
+    await connection.close()
+    return lags
+
+
+async def trial(admin_url: str, rate: float, seconds: float, port: int) -> dict[str, float]:
+    """Record at ``rate`` aggregate trades a second; return what the observer and the recorder say, in ms."""
+    url = await fresh_database(admin_url)
+    exchange = Program("simulate", "--symbol", "btcusdt", "--rate", str(rate * RAW), "--port", str(port))
+    await asyncio.sleep(2)
+    recorder = Program(
+        "record", "btcusdt", "--ws-url", f"ws://127.0.0.1:{port}", "--log-format", "json", "--database-url", url,
+        "--stats-interval", str(seconds),
+    )  # fmt: skip
+    try:
+        while not recorder.last("Subscribed"):
+            await asyncio.sleep(0.05)
+        lags = await observe(url, seconds)
+        while not recorder.last("Pipeline statistics"):
+            await asyncio.sleep(0.05)
+        told = recorder.last("Pipeline statistics")
+        cpu_s = recorder.cpu_s()
+    finally:
+        recorder.end()
+        exchange.end()
+    cuts = statistics.quantiles(lags, n=100)
+    return {
+        "rate": len(lags) / seconds,
+        "observed_p50": cuts[49],
+        "observed_p99": cuts[98],
+        "told_p50": told["commit_lag_ms_p50"],
+        "told_p99": told["commit_lag_ms_p99"],
+        "recorder_cpu_s": cpu_s,
+    }
+
+
+async def main(admin_url: str, rates: list[float], seconds: float, port: int) -> None:
+    """Measure one rate after the other and print a table."""
+    print(
+        f"{'trades/s':>10}{'rows seen':>12}{'observed p50':>15}{'p99':>9}{'told p50':>12}{'p99':>9}{'CPU s':>8}   (ms)"
+    )
+    with tempfile.TemporaryDirectory() as data_dir:
+        os.environ["CRYPTO_QUANT_DATA_DIR"] = data_dir
+        for rate in rates:
+            found = await trial(admin_url, rate, seconds, port)
+            print(
+                f"{found['rate']:>10,.0f}{found['observed_p50']:>15.1f}{found['observed_p99']:>9.1f}"
+                f"{found['told_p50']:>12.1f}{found['told_p99']:>9.1f}{found['recorder_cpu_s']:>8.1f}",
+                flush=True,
+            )
+            print(json.dumps(found), file=sys.stderr)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rates", type=float, nargs="+", default=[10, 500, 5000], help="aggregate trades a second")
+    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--port", type=int, default=19444)
+    args = parser.parse_args()
+    asyncio.run(main(os.environ["CRYPTO_QUANT_TEST_TIMESCALE_URL"], args.rates, args.seconds, args.port))
