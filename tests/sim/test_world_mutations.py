@@ -315,6 +315,27 @@ def a_restart_forgets_what_is_covered(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Sequencer, "resume", lambda *_: None)
 
 
+@bug(1046)
+def a_restart_begins_behind_the_newest_candle(patch: pytest.MonkeyPatch) -> None:
+    resume = CandleClock.resume
+
+    def late(self: CandleClock, covered: Any, absent: Any = (), **more: Any) -> None:
+        resume(self, covered[-1:], absent, **more)
+
+    patch.setattr(CandleClock, "resume", late)
+
+
+@bug(1046)
+def candles_are_covered_up_to_the_newest(patch: pytest.MonkeyPatch) -> None:
+    """A watermark in the place of ranges."""
+    honest = writer_module.slots_covered_by
+
+    def generous(stored: Any) -> Any:
+        return [msgspec.structs.replace(claim, first=claim.first - 1) for claim in honest(stored)]
+
+    patch.setattr(writer_module, "slots_covered_by", generous)
+
+
 @bug(1001)
 def gaps_are_not_closed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Backfiller, "want", lambda *_: None)
