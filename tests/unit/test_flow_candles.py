@@ -36,7 +36,7 @@ def all_but(*absent: int, error: Exception | None = None) -> Any:
         if url.endswith("/time"):
             return HttpAnswer(200, {}, json.dumps({"serverTime": START_MS + 200_000}).encode())
         step = 1000 if params["interval"] == "1s" else 60_000
-        opens = range(int(params["startTime"]), int(params["endTime"]) + step + 1, step)
+        opens = range(int(params["startTime"]), int(params["endTime"]) + 1, step)
         rows = [
             [o, "1.0", "2.0", "1.0", "1.5", "5.0", o + step - 1, "9.0", 3, "1.0", "1.0", "0"]
             for o in opens
@@ -114,6 +114,7 @@ class Bench:
 def settle_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(candles_module, "_SETTLE_S", 0.0)
     monkeypatch.setattr(candles_module, "_FIRST_PAUSE_S", 0.0)
+    monkeypatch.setattr(candles_module, "_SURE_AFTER_NS", 0)
 
 
 async def test_a_candle_is_fetched_after_its_grace_and_no_sooner() -> None:
@@ -212,6 +213,19 @@ async def test_the_candle_behind_a_hole_shows_that_rest_is_past_it() -> None:
         bench.intake.frames([kline_frame(START_MS + minute * 60_000)], 0)
     await bench.at(250, looks=6)
     assert bench.ledger.absent == [(1, 2)]
+
+
+async def test_a_recent_candle_is_not_called_absent_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(candles_module, "_SURE_AFTER_NS", 100 * S)
+    bench = Bench(all_but(1, 3))
+    await bench.at(5)
+    await bench.at(300, looks=6)
+    assert len(bench.journal.of(events.CandleAbsent)) == 2
+    assert bench.ledger.absent == [(1, 1), (3, 3)]
+    late = Bench(all_but(1, 3))
+    await late.at(5)
+    await late.at(270, looks=6)
+    assert late.ledger.absent == [(1, 1)]
 
 
 async def test_an_absence_that_cannot_be_recorded_holds_nothing_up() -> None:

@@ -10,7 +10,7 @@ from crypto_quant.continuity import RangeSet
 from crypto_quant.errors import CryptoQuantError, StoreDenied, StoreUnavailable
 from crypto_quant.flow.intake import Intake
 from crypto_quant.flow.rest import ExchangeRest
-from crypto_quant.market import Timeframe, utc_text
+from crypto_quant.market import NS_PER_S, Timeframe, utc_text
 from crypto_quant.seams import Emit, Ledger
 
 # open times of candles, inclusive, oldest first
@@ -27,6 +27,8 @@ _ASK_TIME_AFTER_S = 15.0
 _SLOTS_A_REQUEST = 999
 _TRIES_BEFORE_ABSENT = 3
 _REQUESTS_AT_ONCE = 4
+# REST is served from copies that may lag: what it lacks of the last hour is not called absent for ever
+_SURE_AFTER_NS = 3600 * NS_PER_S
 # REST that refuses is asked less and less often
 _FIRST_PAUSE_S = 2.0
 _LAST_PAUSE_S = 300.0
@@ -36,8 +38,8 @@ class CandleKeeper:
     """Watches every candle clock of an intake and fetches what is overdue.
 
     A candle is overdue when the exchange's time is past its end by the clock's grace. What REST does not know after
-    three askings is told as absent and not asked for again in this run; when REST had a later closed candle in its
-    answer, it is recorded as absent in the ``ledger`` and no later run asks for it either.
+    three askings is told as absent and not asked for again in this run; when it is over an hour old, and REST had a
+    later closed candle in its answer, it is recorded as absent in the ``ledger`` and no later run asks for it either.
     """
 
     def __init__(
@@ -154,7 +156,8 @@ class CandleKeeper:
             if open_ns in closed and self._intake.candle(closed[open_ns], clock, "rest"):
                 self._intake.count_fetched()
         gone = [open_ns for open_ns in wanted if open_ns not in had and self._not_there(series, open_ns)]
-        await self._record_absent(series, [open_ns for open_ns in gone if open_ns < max(closed, default=0)])
+        sure_before_ns = min(max(closed, default=0), self._intake.exchange_ns - _SURE_AFTER_NS)
+        await self._record_absent(series, [open_ns for open_ns in gone if open_ns < sure_before_ns])
         return True
 
     def _not_there(self, series: Series, open_ns: int) -> bool:

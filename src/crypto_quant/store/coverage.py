@@ -26,6 +26,7 @@ FROM (SELECT trade_id, trade_id - dense_rank() OVER (ORDER BY trade_id) AS islan
 GROUP BY island ORDER BY 1"""
 
 # The same of candles, by slot: `market.Timeframe.slot` in SQL, for candles that open on the raster (of 3d: on any).
+# On it open times are whole seconds, so that what is computed here in floating point is exact.
 _CANDLE_ISLANDS = """
 SELECT symbol, timeframe, min(slot), max(slot)
 FROM (SELECT symbol, timeframe, slot,
@@ -34,14 +35,15 @@ FROM (SELECT symbol, timeframe, slot,
           AS given (symbol, timeframe, since, until, length_s, base_s)
       CROSS JOIN LATERAL (
           SELECT CASE WHEN given.length_s IS NULL
-                      THEN extract(year FROM "time") * 12 + extract(month FROM "time") - 1 - 1970 * 12
-                      ELSE floor((extract(epoch FROM "time") - given.base_s) / given.length_s) END::bigint AS slot
+                      THEN (date_part('year', "time") * 12 + date_part('month', "time"))::bigint - 1 - 1970 * 12
+                      ELSE (date_part('epoch', "time")::bigint - given.base_s) / given.length_s END AS slot
           FROM candles c
           WHERE c.venue = $1 AND c.symbol = given.symbol AND c.timeframe = given.timeframe
             AND c."time" >= given.since AND c."time" < given.until AND c."time" >= $8
-            AND CASE WHEN given.length_s IS NULL THEN "time" = date_trunc('month', "time")
-                     ELSE given.timeframe = '3d'
-                          OR (extract(epoch FROM "time") - given.base_s) % given.length_s = 0 END) AS opened
+            AND CASE WHEN given.timeframe = '3d' THEN true
+                     WHEN given.length_s IS NULL THEN "time" = date_trunc('month', "time")
+                     ELSE "time" = date_bin(make_interval(secs => given.length_s), "time", to_timestamp(given.base_s))
+                END) AS opened
      ) AS numbered
 WHERE slot >= 0 GROUP BY symbol, timeframe, island ORDER BY 1, 2, 3"""
 

@@ -17,6 +17,8 @@ SELECT greatest(first_id, $3::bigint), least(last_id, $4::bigint) FROM (
     SELECT first_id, last_id FROM absences WHERE venue = $1 AND symbol = $2
 ) AS known
 WHERE last_id >= $3 AND first_id <= $4 ORDER BY 1"""
+# rows of so many series are looked through in one statement, which must not take long
+_SERIES_AT_ONCE = 50
 # the oldest candle from a time on, and the newest of all
 _ENDS = """
 SELECT given.symbol, given.timeframe, (extract(epoch FROM oldest.time) * 1000000)::bigint,
@@ -112,15 +114,17 @@ class StoreLedger:
             since_us = [time_ns // 1000 for time_ns in since_ns.values()]
             ends = await connection.fetch(_ENDS, venue, *columns, since_us)
             covered = await coverage.load_slots(connection, list(series))
-            unproven = {}
+            spans = {}
             for symbol, name, oldest_us, newest_us in ends:
                 key, ranges = (symbol, Timeframe(name)), covered.get((venue, symbol, name))
                 until_ns = key[1].slot_open_ns(ranges[0].first) if ranges else newest_us * 1000 + 1000
                 if oldest_us is not None and oldest_us * 1000 < until_ns:
-                    unproven[key] = oldest_us * 1000, until_ns
-            if unproven:
+                    spans[key] = oldest_us * 1000, until_ns
+            unproven = list(spans.items())
+            for at in range(0, len(unproven), _SERIES_AT_ONCE):
                 async with connection.transaction(isolation="read_committed"):
-                    await coverage.cover_stored_candles(connection, venue, unproven)
+                    await coverage.cover_stored_candles(connection, venue, dict(unproven[at : at + _SERIES_AT_ONCE]))
+            if unproven:
                 covered = await coverage.load_slots(connection, list(series))
             absent = await coverage.load_absent_slots(connection, list(series))
         newest = {(venue, row[0], row[1]): row[3] * 1000 for row in ends}
