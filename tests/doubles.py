@@ -29,13 +29,15 @@ _NULLABLE = {
 class MemorySink:
     """A ``seams.Sink`` in memory that refuses what the database would refuse.
 
-    ``rows`` holds what is stored, ``coverage`` the ids proven by (venue, symbol).
+    ``rows`` holds what is stored, ``coverage`` the ids proven by (venue, symbol), ``slots`` the candles proven by
+    (venue, symbol, timeframe).
     ``failures`` are raised by the next writes, one each, before anything is stored.
     """
 
     def __init__(self) -> None:
         self.rows: dict[Table, dict[tuple[object, ...], dict[str, object]]] = {table: {} for table in Table}
         self.coverage: dict[tuple[str, str], RangeSet] = {}
+        self.slots: dict[tuple[str, str, str], RangeSet] = {}
         self.failures: list[Exception] = []
         self.writes = 0
         self.closed = False
@@ -48,7 +50,7 @@ class MemorySink:
             raise self.failures.pop(0)
         parsed = [_parse(batch.table, row) for row in batch.rows]
         table = self.rows[batch.table]
-        written, duplicates, conflicting = 0, 0, []
+        written, repeated, conflicting = 0, [], []
         for place, values in enumerate(parsed):
             key = tuple(values[column] for column in KEYS[batch.table])
             held = table.get(key)
@@ -58,10 +60,15 @@ class MemorySink:
                 table[key] = values
                 written += 1
             else:
-                duplicates += 1
+                repeated.append(place)
         for each in batch.covered:
-            self.coverage.setdefault((each.venue, each.symbol), RangeSet()).add(each.first, each.last)
-        return Receipt(written=written, duplicates=duplicates, conflicting=tuple(conflicting))
+            if each.timeframe is None:
+                proven = self.coverage.setdefault((each.venue, each.symbol), RangeSet())
+            else:
+                proven = self.slots.setdefault((each.venue, each.symbol, each.timeframe), RangeSet())
+            proven.add(each.first, each.last)
+        told = tuple(repeated) if batch.table is Table.CANDLES else ()
+        return Receipt(written, len(repeated), tuple(conflicting), told)
 
     def _conflicts(self, values: dict[str, object], held: dict[str, object] | None) -> bool:
         if held is not None:

@@ -88,18 +88,22 @@ class MemorySink:
             if any(self.refuses(row) for row in batch.rows):
                 raise StoreRejected("a row is refused", subject=batch.table.value)
             written = 0
+            repeated = []
             conflicting = tuple(place for place, row in enumerate(batch.rows) if self.conflicts(row))
             for place, row in enumerate(batch.rows):
                 if place in conflicting:
                     continue
                 key = (batch.table, tuple(row.split(b"\t")[:4]))
-                if key not in self.keys:
-                    self.keys.add(key)
-                    self.rows[batch.table].append(row)
-                    written += 1
+                if key in self.keys:
+                    repeated.append(place)
+                    continue
+                self.keys.add(key)
+                self.rows[batch.table].append(row)
+                written += 1
             self.batches.append(Batch(batch.table, list(batch.rows), batch.covered))
             self.covered += batch.covered
-            return Receipt(written, len(batch.rows) - written - len(conflicting), conflicting)
+            told = tuple(repeated) if batch.table is Table.CANDLES else ()
+            return Receipt(written, len(repeated), conflicting, told)
         finally:
             self.writing -= 1
 

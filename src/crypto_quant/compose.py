@@ -21,7 +21,7 @@ from crypto_quant.binance.streams import (
 )
 from crypto_quant.binance.venues import venue_spec
 from crypto_quant.config import Settings
-from crypto_quant.errors import ConfigError
+from crypto_quant.errors import ConfigError, CryptoQuantError
 from crypto_quant.flow.archives import ArchiveShelf
 from crypto_quant.flow.assembly import assemble, known_symbols, owe_candles
 from crypto_quant.flow.delivery import Delivery
@@ -45,8 +45,6 @@ from crypto_quant.store.spoolfiles import claim, target_of
 from crypto_quant.store.timescale import TimescaleSink, open_sink
 
 _START_TRIES = 4
-# so many candles of a series are fetched at most when a recording goes on; `backfill` loads more
-_CANDLES_BACK = 10_000
 # how long a load waits for a database that is away before it ends; running it again goes on
 _STORE_PATIENCE_S = 60.0
 
@@ -135,7 +133,10 @@ async def open_recorder(
             liveness=liveness,
         )
         if settings.backfill:
-            await owe_candles(StoreLedger(sink), settings.venue, parts.intake.clocks, exchange_ns)
+            clocks = parts.intake.clocks
+            if clocks and not exchange_ns:  # the symbols were not checked
+                exchange_ns = await _exchange_time(rest, emit)
+            await owe_candles(StoreLedger(sink), settings.venue, clocks, exchange_ns, emit)
         emit(
             events.RecordingStarted(
                 venue=settings.venue.value, symbols=len(symbols), streams=parts.streams, links=parts.links
@@ -212,6 +213,15 @@ async def open_history(
 def _shelf(settings: Settings, http: AiohttpClient, emit: Emit, rng: random.Random) -> ArchiveShelf:
     base = archive_base(settings.archive_url or ARCHIVE_URL)
     return ArchiveShelf(base, http, data_dir(settings) / "archive", emit, rng)
+
+
+async def _exchange_time(rest: ExchangeRest, emit: Emit) -> int:
+    """Return the exchange's time in ns; 0 when REST does not tell."""
+    try:
+        return await rest.server_time_ns()
+    except CryptoQuantError as problem:
+        emit(events.RestFailed(request="time", cause=str(problem), retry_in_s=None))
+        return 0
 
 
 async def _open_spool(settings: Settings, database_url: str, emit: Emit) -> Spool:

@@ -7,11 +7,10 @@ store's unique key; something never seen is never taken for a duplicate, which w
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from enum import IntEnum
 from typing import NamedTuple
 
-from crypto_quant.market import NS_PER_S, Timeframe
+from crypto_quant.market import Timeframe
 
 # A hole of this many pieces is no longer worth its memory (some 1.5 MB a symbol); the oldest pieces are joined.
 RANGES_MAX = 10_000
@@ -339,40 +338,85 @@ class Sequencer:
             self._settled.clear()
 
 
+def slot_opened(timeframe: Timeframe, open_ns: int) -> int | None:
+    """Return the slot that a candle with this open time fills; None when it opens off the raster or before 1970."""
+    slot = timeframe.slot(open_ns)
+    on_raster = timeframe is Timeframe.D3 or timeframe.slot_open_ns(slot) == open_ns
+    return slot if on_raster and slot >= 0 else None
+
+
 class CandleClock:
     """The candles of one (venue, symbol, timeframe) that must exist, by the exchange's time.
 
-    All times are ns since the epoch. ``start`` says from when on candles are owed; each is due once its end and
-    ``grace_ns`` have passed. Where the exchange's raster of ``3d`` lies is undocumented, so for ``3d`` the first final
-    candle shows it and nothing is due before.
+    All times are ns since the epoch. ``start``, or ``resume`` after earlier runs, says from when on candles are owed;
+    each is due once its end and ``grace_ns`` have passed. Where the exchange's raster of ``3d`` lies is undocumented,
+    so for ``3d`` the first final candle shows it and nothing is due before.
     """
 
-    __slots__ = ("_absent", "_anchor", "_first", "_grace_ns", "_length", "_missing", "_next", "timeframe")
+    __slots__ = ("_absent", "_first", "_grace_ns", "_missing", "_next", "_settled", "_shift_ns", "timeframe")
 
     def __init__(self, timeframe: Timeframe, grace_ns: int) -> None:
         self.timeframe = timeframe
         self._grace_ns = grace_ns
-        # slots count from the epoch: months in their own way, the others by length from an anchor (1w: a Monday)
-        self._length = timeframe.next_open_ns(timeframe.open_ns(0)) - timeframe.open_ns(0)
-        self._anchor: int | None = None if timeframe is Timeframe.D3 else timeframe.open_ns(0)
+        # by how much the raster lies behind that of ``Timeframe.slot``; None while it is unknown
+        self._shift_ns: int | None = None if timeframe is Timeframe.D3 else 0
         self._first = 0
         # every slot from here on is still to come; None before the account begins
         self._next: int | None = None
         self._missing = _Ranges(RANGES_MAX)
         self._absent = _Ranges(RANGES_MAX)
+        # not missing, though not seen in this run: stored by an earlier one
+        self._settled = _Ranges(RANGES_MAX)
 
     def start(self, exchange_now_ns: int) -> None:
         """Begin the account: the candle open now is the first that must exist. Once begun, it changes nothing."""
-        if self._next is None and self._anchor is not None:
+        if self._next is None and self._shift_ns is not None:
             self._next = self._first = self.slot(exchange_now_ns)
+
+    def resume(
+        self,
+        covered: Iterable[tuple[int, int]],
+        absent: Iterable[tuple[int, int]] = (),
+        *,
+        floor: int = 0,
+        known_open_ns: int | None = None,
+    ) -> None:
+        """Begin the account where earlier runs ended: ``covered`` slots are stored, ``absent`` ones exist nowhere.
+
+        Inclusive ranges of ``Timeframe.slot``. To be called before the first candle. What lies between the lowest
+        covered slot, or ``floor`` if that is higher, and the present, and is neither covered nor absent, is missing.
+        Any stored candle's open time, ``known_open_ns``, shows where the raster of ``3d`` lies. Should a covered candle
+        come all the same, it is not said to have been had the first time: the store compares.
+        """
+        stored = RangeSet(covered)
+        if not len(stored):
+            return
+        if self._shift_ns is None:
+            if known_open_ns is None:
+                return
+            self._shift_ns = self._shift_of(known_open_ns)
+        lowest = stored.ranges()[0][0]
+        gone = RangeSet(absent)
+        known = RangeSet([*stored.ranges(), *gone.ranges()])
+        self._first = max(lowest, floor)
+        self._next = max(known.ranges()[-1][1] + 1, floor)
+        if self._first < self._next:
+            account = self._first, self._next - 1
+            for gap in known.missing(*account):
+                self._missing.add(*gap)
+            for first, last in stored.within(*account):
+                self._settled.add(first, last)
+            for gap in stored.missing(*account):
+                for first, last in gone.within(*gap):
+                    self._absent.add(first, last)
 
     def closed(self, open_ns: int) -> bool:
         """Account for a final candle; False when it was had before.
 
         A candle of the time before the account began is never said to have been had.
         """
-        if self._anchor is None:
-            self._anchor = open_ns % self._length
+        if self._shift_ns is None:
+            self._shift_ns = self._shift_of(open_ns)
         slot = self.slot(open_ns)
         if self._next is None:
             self._next = self._first = slot
@@ -380,7 +424,7 @@ class CandleClock:
             self._owe_until(slot)
             self._next = slot + 1
             return True
-        return slot < self._first or self._missing.remove(slot) or self._absent.remove(slot)
+        return slot < self._first or any(slots.remove(slot) for slots in (self._missing, self._absent, self._settled))
 
     def due(self, exchange_now_ns: int) -> list[tuple[int, int]]:
         """Return the candles that should have come, as inclusive ranges of open times, oldest first.
@@ -413,6 +457,7 @@ class CandleClock:
         for slot in range(first, last + 1):
             if not self._missing.within(slot, slot):
                 self._absent.remove(slot)
+                self._settled.remove(slot)
                 self._missing.add(slot, slot)
 
     def _owe_until(self, slot: int) -> None:
@@ -420,14 +465,12 @@ class CandleClock:
             self._missing.add(self._next, slot - 1)
 
     def slot(self, time_ns: int) -> int:
-        """Return the number of the slot that holds a time; the slots of a series follow each other by one."""
-        if self.timeframe is Timeframe.MO1:
-            moment = datetime.fromtimestamp(time_ns // NS_PER_S, UTC)
-            return moment.year * 12 + moment.month - 1
-        return (time_ns - (self._anchor or 0)) // self._length
+        """Return the number of the slot (``Timeframe.slot``) that holds a time."""
+        return self.timeframe.slot(time_ns - (self._shift_ns or 0))
 
     def open_ns(self, slot: int) -> int:
         """Return when a slot's candle opens."""
-        if self.timeframe is Timeframe.MO1:
-            return int(datetime(slot // 12, slot % 12 + 1, 1, tzinfo=UTC).timestamp()) * NS_PER_S
-        return slot * self._length + (self._anchor or 0)
+        return self.timeframe.slot_open_ns(slot) + (self._shift_ns or 0)
+
+    def _shift_of(self, open_ns: int) -> int:
+        return open_ns - self.timeframe.slot_open_ns(self.timeframe.slot(open_ns))

@@ -278,6 +278,32 @@ class CandleAbsent(Event, frozen=True, kw_only=True):
     open_time: str
 
 
+class CandlesKnownMissing(Event, frozen=True, kw_only=True):
+    """Earlier runs have not stored ``slots`` candles that lie before what is stored now; they are fetched."""
+
+    message: ClassVar[str] = "Candles missing from earlier runs"
+    level: ClassVar[str] = "warning"
+    venue: str
+    symbol: str
+    timeframe: str
+    slots: int
+
+
+class CandlesLeftOpen(Event, frozen=True, kw_only=True):
+    """``slots`` candles from ``first_open`` to ``last_open`` (inclusive) stay missing; ``hint`` is what loads them."""
+
+    message: ClassVar[str] = "Candles left missing"
+    level: ClassVar[str] = "warning"
+    venue: str
+    symbol: str
+    timeframe: str
+    first_open: str
+    last_open: str
+    slots: int
+    cause: str
+    hint: str
+
+
 class RestFailed(Event, frozen=True, kw_only=True):
     """A REST request failed; it is tried again after ``retry_in_s`` (None: given up)."""
 

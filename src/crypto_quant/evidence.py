@@ -70,8 +70,8 @@ class Absence(msgspec.Struct, frozen=True):
 class Series(msgspec.Struct, frozen=True):
     """The stored candles of one timeframe within a span. Times are open times in ns, inclusive.
 
-    ``jumps`` are the neighbours in time that are not neighbours in the raster; ``misplaced`` candles do not open on
-    the raster (told for timeframes up to a day).
+    ``jumps`` are the neighbours in time that are not neighbours in the raster; none are told of candles that were
+    merely counted. ``misplaced`` candles do not open on the raster (told for timeframes up to a day).
     """
 
     venue: str
@@ -82,6 +82,30 @@ class Series(msgspec.Struct, frozen=True):
     last_ns: int
     jumps: Sequence[tuple[int, int]] = ()
     misplaced: int = 0
+
+
+class CandleFill(msgspec.Struct, frozen=True):
+    """A proven range of slots (``market.Timeframe.slot``, inclusive) as ``candle_coverage`` has it."""
+
+    venue: str
+    symbol: str
+    timeframe: str
+    first: int
+    last: int
+    source: str
+    since_ns: int
+    until_ns: int
+
+
+class CandleAbsence(msgspec.Struct, frozen=True):
+    """Candles, as slots ``first`` to ``last`` (inclusive), that no source has, with the proof."""
+
+    venue: str
+    symbol: str
+    timeframe: str
+    first: int
+    last: int
+    proof: str
 
 
 class FromTrades(msgspec.Struct, frozen=True):
@@ -218,8 +242,20 @@ class Reader(Protocol):
         """Return what is known to exist nowhere, lowest first; empty where there is no such table."""
         ...
 
+    async def counted_candles(self, scope: Scope, span: Span) -> list[Series]:
+        """Return the stored candles, per series, merely counted."""
+        ...
+
     async def series(self, scope: Scope, span: Span) -> list[Series]:
-        """Return the stored candles, per series."""
+        """Return the stored candles, per series, read one by one."""
+        ...
+
+    async def candle_fills(self, scope: Scope) -> list[CandleFill]:
+        """Return what ``candle_coverage`` claims, lowest first; empty where there is no such table."""
+        ...
+
+    async def candle_absences(self, scope: Scope) -> list[CandleAbsence]:
+        """Return the candles that are known to exist nowhere, lowest first; empty where there is no such table."""
         ...
 
     async def compare(

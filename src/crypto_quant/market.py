@@ -108,6 +108,34 @@ class Timeframe(StrEnum):
             return self.open_ns(open_ns + 32 * DAY_S * NS_PER_S)
         return open_ns + _FIXED_S[self.value] * NS_PER_S
 
+    def slot(self, open_ns: int) -> int:
+        """Return the number of the candle that opens at ``open_ns``: candles that follow each other count up by one.
+
+        0 is the candle that holds the first moment of 1970, so weeks count from Monday, the 29th of December 1969.
+        A ``3d`` raster that lies elsewhere than at the epoch is numbered by the epoch's slot that holds its open time.
+        """
+        seconds = open_ns // NS_PER_S
+        if self is Timeframe.MO1:
+            moment = datetime.fromtimestamp(seconds, UTC)
+            return (moment.year - 1970) * 12 + moment.month - 1
+        return (seconds - self.slot_base_s) // _FIXED_S[self.value]
+
+    def slot_open_ns(self, slot: int) -> int:
+        """Return the open time of the candle with that number; of ``3d`` on the epoch's raster."""
+        if self is Timeframe.MO1:
+            return int(datetime(1970 + slot // 12, slot % 12 + 1, 1, tzinfo=UTC).timestamp()) * NS_PER_S
+        return (slot * _FIXED_S[self.value] + self.slot_base_s) * NS_PER_S
+
+    @property
+    def slot_base_s(self) -> int:
+        """When slot 0 opens, in seconds since the epoch."""
+        return _MONDAY_S - 7 * DAY_S if self is Timeframe.W1 else 0
+
+    @property
+    def length_s(self) -> int | None:
+        """How long a candle is, in seconds; None for months, which differ."""
+        return _FIXED_S.get(self.value)
+
 
 class AggTrade(msgspec.Struct, frozen=True, kw_only=True):
     """One aggregate trade: the fills of one taker order at one price (spot).

@@ -11,6 +11,8 @@ from typing import Protocol, overload
 
 import msgspec
 
+from crypto_quant.market import Timeframe
+
 
 class Clock(Protocol):
     """Wall time."""
@@ -128,7 +130,7 @@ COLUMNS: Mapping[Table, tuple[str, ...]] = {
 
 
 class Source(StrEnum):
-    """Where a range of trades came from."""
+    """Where a range of trades or candles came from."""
 
     STREAM = "stream"
     REST = "rest"
@@ -139,14 +141,19 @@ class Source(StrEnum):
     """Ids that the exchange has neutralised: told by it, and rightly without a row."""
 
 
-class Covered(msgspec.Struct, frozen=True):
-    """Aggregate ids ``first`` to ``last`` (inclusive) of one symbol: proven to be stored once a batch commits."""
+class Covered(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is proven to be stored once a batch commits: ``first`` to ``last``, inclusive, of one series.
+
+    Without a timeframe these are aggregate ids of the symbol's trades, with one the slots of its candles
+    (``market.Timeframe.slot``).
+    """
 
     venue: str
     symbol: str
     first: int
     last: int
     source: Source
+    timeframe: str | None = None
 
 
 class Lines(Sequence[bytes]):
@@ -203,11 +210,13 @@ class Receipt(msgspec.Struct, frozen=True):
 
     ``conflicting`` are the places in ``Batch.rows`` (from 0) of trades that are stored with another content or
     another time: they were not stored, the first version was kept. Each row is counted in one of the three.
+    ``repeated`` are the places of the duplicates; it is told of candles alone.
     """
 
     written: int
     duplicates: int
     conflicting: Sequence[int] = ()
+    repeated: Sequence[int] = ()
 
 
 class PoolUse(msgspec.Struct, frozen=True):
@@ -238,8 +247,20 @@ class Sink(Protocol):
         ...
 
 
+class KnownSlots(msgspec.Struct, frozen=True):
+    """What a store has of one series of candles: inclusive ranges of slots (``market.Timeframe.slot``).
+
+    ``covered`` are proven to be stored, ``absent`` to exist nowhere. ``newest_ns`` is the open time of a stored
+    candle, the newest; None when there is none.
+    """
+
+    covered: Sequence[tuple[int, int]] = ()
+    absent: Sequence[tuple[int, int]] = ()
+    newest_ns: int | None = None
+
+
 class Ledger(Protocol):
-    """What is proven of a symbol's ids, and what is stored of its candles. Raises StoreUnavailable, StoreDenied."""
+    """What is proven of a symbol's ids and candles. Raises StoreUnavailable, StoreDenied."""
 
     async def covered(self, venue: str, symbol: str, first: int, last: int) -> Sequence[tuple[int, int]]:
         """Return the inclusive ranges proven within ``first`` to ``last``: stored, or known to be nowhere."""
@@ -249,8 +270,30 @@ class Ledger(Protocol):
         """Record that no source has these ids (inclusive); ``proof`` says in words who was asked."""
         ...
 
-    async def candles_between(self, venue: str, symbol: str, timeframe: str, first_ns: int, end_ns: int) -> int:
-        """Return how many candles are stored that open from ``first_ns`` (inclusive) to ``end_ns`` (exclusive)."""
+    async def held_slots(
+        self, venue: str, symbol: str, timeframe: Timeframe, first_ns: int, end_ns: int
+    ) -> Sequence[tuple[int, int]]:
+        """Return the candles that are stored, by their rows, or known to be nowhere: inclusive ranges of slots.
+
+        Meant are those that open from ``first_ns`` (inclusive) to ``end_ns`` (exclusive). Rows that nothing has proven
+        so far are proven by this.
+        """
+        ...
+
+    async def known_slots(
+        self, venue: str, since_ns: Mapping[tuple[str, Timeframe], int]
+    ) -> Mapping[tuple[str, Timeframe], KnownSlots]:
+        """Return what is known of each (symbol, timeframe) that has any candle.
+
+        Of candles that were stored without being proven, those that open at the given time or later are proven by
+        this, as far as they lie before everything that is proven already.
+        """
+        ...
+
+    async def record_absent_slots(
+        self, venue: str, symbol: str, timeframe: str, ranges: Sequence[tuple[int, int]], proof: str
+    ) -> None:
+        """Record that no source has these candles (inclusive ranges of slots), but for those that are stored."""
         ...
 
     async def candle_opens(self, venue: str, symbol: str, timeframe: str, first_ns: int, last_ns: int) -> Sequence[int]:

@@ -12,6 +12,7 @@ from doubles import MemorySink
 
 from crypto_quant.continuity import RangeSet
 from crypto_quant.errors import StoreRejected, StoreUnavailable
+from crypto_quant.market import Timeframe
 from crypto_quant.seams import COLUMNS, Batch, Covered, Receipt, Sink, Source, Table
 from crypto_quant.store import coverage
 from crypto_quant.store.timescale import TimescaleSink, open_sink
@@ -142,9 +143,87 @@ async def test_the_venue_and_the_symbol_are_part_of_the_key(sink: Sink) -> None:
 
 async def test_candles_are_written_once(sink: Sink) -> None:
     rows = [candle("2024-08-08 12:00:00+00"), candle("2024-08-08 12:05:00+00"), candle("2024-08-08 12:00:00+00")]
-    assert await sink.write(Batch(Table.CANDLES, rows)) == Receipt(written=2, duplicates=1)
+    assert await sink.write(Batch(Table.CANDLES, rows)) == Receipt(written=2, duplicates=1, repeated=(2,))
     other = candle("2024-08-08 12:00:00+00", timeframe="15m")
     assert await sink.write(Batch(Table.CANDLES, [other])) == Receipt(written=1, duplicates=0)
+
+
+async def test_the_places_of_repeated_candles_are_told(sink: Sink) -> None:
+    def minutes(*numbers: int) -> Batch:
+        return Batch(Table.CANDLES, [candle(f"2024-08-08 12:{number:02}:00+00") for number in numbers])
+
+    assert await sink.write(minutes(20, 5, 30)) == Receipt(written=3, duplicates=0)
+    assert await sink.write(minutes(30, 10, 20, 15, 10)) == Receipt(2, 3, repeated=(0, 2, 4))
+    assert await sink.write(minutes(25, 10)) == Receipt(1, 1, repeated=(1,))
+    assert await sink.write(minutes(10, 20)) == Receipt(0, 2, repeated=(0, 1))
+
+
+async def proven_slots(sink: Sink, timeframe: str = "5m") -> list[tuple[int, int]]:
+    """Return the slots that the sink's coverage claims for btcusdt."""
+    series = ("spot", "btcusdt", timeframe)
+    if isinstance(sink, MemorySink):
+        return sink.slots.get(series, RangeSet()).ranges()
+    assert isinstance(sink, TimescaleSink)
+    async with sink.reading() as connection:
+        ranges = (await coverage.load_slots(connection, [series])).get(series, [])
+    return RangeSet((each.first, each.last) for each in ranges).ranges()
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_coverage_of_candles_is_the_rows_after_any_writes(sink: Sink, seed: int) -> None:
+    dice = random.Random(seed)  # noqa: S311
+    noon = Timeframe.M5.slot(1_723_118_400 * 10**9)  # 2024-08-08 12:00Z
+    seen: set[int] = set()
+    for _ in range(25):
+        first = dice.randrange(100)
+        numbers = [n for n in range(first, first + dice.randrange(1, 15)) if dice.random() < 0.8] or [first]
+        dice.shuffle(numbers)
+        rows = [candle(f"2024-08-08 {12 + n * 5 // 60:02}:{n * 5 % 60:02}:00+00") for n in numbers]
+        refused = dice.random() < 0.2
+        if refused:
+            rows[-1] = rows[-1].replace(b"\t10\t", b"\tten\t")
+        covered = [Covered("spot", "btcusdt", noon + n, noon + n, Source.STREAM, "5m") for n in numbers]
+        if refused:
+            with pytest.raises(StoreRejected):
+                await sink.write(Batch(Table.CANDLES, rows, covered))
+        else:
+            receipt = await sink.write(Batch(Table.CANDLES, rows, covered))
+            repeated = tuple(place for place, n in enumerate(numbers) if n in seen)
+            assert receipt == Receipt(len(set(numbers) - seen), len(repeated), repeated=repeated)
+            seen.update(numbers)
+        assert await proven_slots(sink) == RangeSet((noon + n, noon + n) for n in seen).ranges()
+    assert await proven(sink) == []
+    assert await proven_slots(sink, "1m") == []
+
+
+async def test_a_candle_that_was_deleted_is_stored_again(sink: Sink) -> None:
+    slot = Timeframe.M5.slot(1_723_118_400 * 10**9)
+    claim = [Covered("spot", "btcusdt", slot, slot, Source.STREAM, "5m")]
+    assert await sink.write(Batch(Table.CANDLES, [], claim)) == Receipt(0, 0)
+    row = candle("2024-08-08 12:00:00+00")
+    assert await sink.write(Batch(Table.CANDLES, [row], claim)) == Receipt(written=1, duplicates=0)
+
+
+async def test_two_sinks_race_on_the_same_candles(stores: Stores) -> None:
+    first, second = await stores.open(), await stores.open()
+    noon = Timeframe.M5.slot(1_723_118_400 * 10**9)
+
+    async def write(sink: Sink, order: list[int]) -> list[Receipt]:
+        receipts = []
+        for at in range(0, len(order), 8):
+            numbers = order[at : at + 8]
+            rows = [candle(f"2024-08-08 {12 + n * 5 // 60:02}:{n * 5 % 60:02}:00+00") for n in numbers]
+            covered = [Covered("spot", "btcusdt", noon + n, noon + n, Source.STREAM, "5m") for n in numbers]
+            receipts.append(await sink.write(Batch(Table.CANDLES, rows, covered)))
+        return receipts
+
+    numbers = list(range(140))
+    told = await asyncio.gather(write(first, numbers), write(second, numbers[::-1]), write(first, numbers[::-1]))
+    receipts = [receipt for each in told for receipt in each]
+    assert sum(receipt.written for receipt in receipts) == 140
+    assert all(len(receipt.repeated) == receipt.duplicates for receipt in receipts)
+    assert await proven_slots(first) == [(noon, noon + 139)]
+    assert len(await stored(first, "time", Table.CANDLES)) == 140
 
 
 REFUSED = {

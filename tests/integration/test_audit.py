@@ -19,7 +19,8 @@ from crypto_quant.errors import ConfigError
 from crypto_quant.evidence import Scope
 from crypto_quant.flow.audit import Auditor
 from crypto_quant.flow.certificate import canonical_sha256, certify, recheck
-from crypto_quant.flow.report import Report
+from crypto_quant.flow.report import CandleReport, Report
+from crypto_quant.market import Timeframe, parse_utc
 from crypto_quant.seams import Batch, Table
 from crypto_quant.sim.clock import MAX
 from crypto_quant.sim.server import SimulatedExchange
@@ -253,6 +254,50 @@ async def test_a_missing_candle_is_named(recorded: tuple[str, SimulatedExchange]
             ("2026-10-01T23:58:00Z", "2026-10-02T00:01:00Z", 4)
         ]
         assert not report.complete
+
+
+def series_of(report: Report, symbol: str, timeframe: str) -> CandleReport:
+    return next(each for each in report.candles if (each.symbol, each.timeframe) == (symbol, timeframe))
+
+
+async def test_candles_are_counted_against_their_coverage_and_read_where_they_do_not_fit(
+    recorded: tuple[str, SimulatedExchange],
+) -> None:
+    url, _market = recorded
+    report = await audit(url, deep=False)
+    assert not any(each.rows_read for each in report.candles)
+    assert all(sum(each.sources.values()) == each.rows for each in report.candles), report.to_json()
+    minutes = series_of(report, "btcusdt", "1m")
+    assert sum(each.slots for each in minutes.covered) == minutes.rows
+    assert minutes.covered[0].first_open == minutes.first_open
+    # a hole that coverage knows is named without reading
+    await execute(url, "DELETE FROM candles WHERE timeframe = '1m' AND time = '2026-10-01 23:58Z'")
+    await execute(url, "DELETE FROM candle_coverage WHERE timeframe = '1m' AND symbol = 'btcusdt'")
+    slot = Timeframe.M1.slot(parse_utc("2026-10-01T23:58:00Z"))
+    first, last = (Timeframe.M1.slot(parse_utc(text)) for text in (minutes.first_open, minutes.last_open))
+    claim = "INSERT INTO candle_coverage VALUES ('spot', 'btcusdt', '1m', $1, $2, $3, $4)"
+    await execute(url, claim, first, slot - 1, "stream", False)
+    await execute(url, claim, slot + 1, last, "rest", True)
+    # of ethusdt it claims what is not there: that is found by reading
+    report = await audit(url, deep=False)
+    for symbol, read in (("btcusdt", False), ("ethusdt", True)):
+        found = series_of(report, symbol, "1m")
+        assert found.rows_read is read
+        assert [(each.first_open, each.slots) for each in found.holes] == [("2026-10-01T23:58:00Z", 1)]
+    assert series_of(report, "btcusdt", "1m").sources == {"stream": slot - first, "rest": last - slot}
+    # what is proven to exist nowhere is no hole
+    await execute(url, "INSERT INTO candle_absences VALUES ('spot', 'btcusdt', '1m', $1, $1, 'nobody has it')", slot)
+    for deep in (False, True):
+        excused = series_of(await audit(url, "btcusdt", deep=deep), "btcusdt", "1m")
+        assert (excused.missing, excused.holes) == (0, [])
+        assert [(each.first_open, each.slots, each.source) for each in excused.absent] == [
+            ("2026-10-01T23:58:00Z", 1, "nobody has it")
+        ]
+    # without any of these tables the rows alone tell
+    await execute(url, "DROP TABLE candle_coverage, candle_absences")
+    report = await audit(url, deep=False)
+    assert all(each.rows_read for each in report.candles)
+    assert [series_of(report, symbol, "1m").missing for symbol in ("btcusdt", "ethusdt")] == [1, 1]
 
 
 async def test_what_was_never_recorded_is_told_with_what_is_there(recorded: tuple[str, SimulatedExchange]) -> None:

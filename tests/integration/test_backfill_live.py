@@ -10,9 +10,11 @@ import pytest
 from recording import Running, assert_candles_equal, assert_trades_equal, recording
 
 from crypto_quant import events
+from crypto_quant.seams import Covered, Source
 from crypto_quant.sim.server import SimulatedExchange
 from crypto_quant.sim.symbols import invented
 from crypto_quant.sim.synthetic import SyntheticTape
+from crypto_quant.store import coverage
 from crypto_quant.store.as_text import trades_as_text
 
 START_US = 1_790_856_000_000_000  # 2026-10-01T12:00:00Z
@@ -212,3 +214,41 @@ async def test_a_restart_fetches_the_candles_of_the_time_between(
     opens = [int(row[0]) for row in stored]
     assert opens == list(range(opens[0], opens[-1] + 1, 1_000_000))
     assert len(opens) >= 5
+
+
+@pytest.mark.parametrize("proven", ["by coverage", "by nothing"])
+async def test_a_restart_fetches_candles_that_are_older_than_the_newest_stored_one(
+    database_url: str, exchange: SimulatedExchange, tmp_path: Path, proven: str
+) -> None:
+    """As a recorder leaves them that is killed while it owes them; ``by nothing``: in an earlier version."""
+    streams = ("kline_1s",)
+    async with recording(
+        database_url, exchange.ws_url, exchange.rest_url, tmp_path, streams=streams, candle_grace=0.5
+    ) as run:
+        await run.until(lambda: run.stats.candles_written >= 6)
+        await run.stop()
+    connection = await asyncpg.connect(database_url)
+    try:
+        times = [row[0] for row in await connection.fetch("SELECT time FROM candles ORDER BY time")]
+        await connection.execute("DELETE FROM candles WHERE time = ANY ($1)", [times[2], times[3]])
+        await connection.execute("DELETE FROM candle_coverage")
+        if proven == "by coverage":
+            slots = [int(time.timestamp()) for time in times]
+            async with connection.transaction():
+                claims = ((slots[0], slots[1]), (slots[4], slots[-1]))
+                await coverage.extend(
+                    connection, [Covered("spot", "btcusdt", *claim, Source.STREAM, "1s") for claim in claims]
+                )
+    finally:
+        await connection.close()
+    async with recording(
+        database_url, exchange.ws_url, exchange.rest_url, tmp_path, streams=streams, candle_grace=0.5,
+        check_symbols=proven == "by coverage",
+    ) as run:  # fmt: skip
+        await run.until(lambda: run.stats.candles_fetched >= 2)
+        await run.until(lambda: run.stats.candles_written >= 4)
+        assert [event.slots for event in run.told.of(events.CandlesKnownMissing)] == [2]
+        await run.stop()
+    opens = [int(row[0]) for row in await assert_candles_equal(database_url, exchange, "btcusdt", "1s")]
+    assert opens == list(range(opens[0], opens[-1] + 1, 1_000_000))
+    assert opens[0] == int(times[0].timestamp()) * 1_000_000

@@ -228,3 +228,29 @@ def _opens(timeframe: Timeframe, first_ns: int, last_ns: int) -> list[int]:
     while found[-1] < last_ns:
         found.append(timeframe.next_open_ns(found[-1]))
     return found
+
+
+@given(STORED, STORED, st.integers(0, 60), st.lists(st.integers(0, 70), max_size=30), st.integers(0, 70))
+def test_a_clock_that_goes_on_owes_every_slot_since_the_first(
+    covered: list[tuple[int, int]], absent: list[tuple[int, int]], floor: int, came: list[int], now: int
+) -> None:
+    clock = CandleClock(Timeframe.M1, 0)
+    clock.resume(covered, absent, floor=floor)
+    stored = {slot for first, last in covered for slot in range(first, last + 1)}
+    gone = {slot for first, last in absent for slot in range(first, last + 1)}
+    had: set[int] = set()
+    for slot in came:
+        # what an earlier run has stored or called absent is new to this one
+        assert clock.closed(Timeframe.M1.slot_open_ns(slot)) is (
+            slot not in had or slot < owed_from(stored, floor, came)
+        )
+        had.add(slot)
+    due = clock.due(Timeframe.M1.slot_open_ns(now))
+    found = {slot for first, last in due for slot in range(Timeframe.M1.slot(first), Timeframe.M1.slot(last) + 1)}
+    owed = set(range(owed_from(stored, floor, came), now)) - stored - had if stored or came else set()
+    assert found == (owed - gone if stored else owed)
+
+
+def owed_from(stored: set[int], floor: int, came: list[int]) -> int:
+    """Return the first slot that is owed: of earlier runs, or else the first candle that comes."""
+    return max(min(stored), floor) if stored else came[0] if came else 0

@@ -216,3 +216,62 @@ def test_recorders_at_once_end_in_one_set_without_a_deadlock(ledger: Ledger, see
         )
 
     ledger.run(play())
+
+
+SERIES = st.tuples(st.sampled_from(SYMBOLS), st.sampled_from(["1m", "1M"]))
+SLOT_STEP = st.tuples(st.booleans(), st.lists(st.tuples(SERIES, RANGES, SOURCES), max_size=5))
+
+
+@given(steps=st.lists(SLOT_STEP, max_size=10))
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_table_of_candles_is_a_set_beside_that_of_trades(
+    ledger: Ledger, steps: list[tuple[bool, list[tuple[tuple[str, str], tuple[int, int], Source]]]]
+) -> None:
+    """Coverage and absences of candles against plain sets; ids of the same symbols are not touched by them."""
+    venue = ledger.venue()
+    connection = ledger.connections[0]
+    model: dict[tuple[str, str, str], set[int]] = {}
+    absent: dict[tuple[str, str, str], set[int]] = {}
+    ids = {symbol: {7: Source.STREAM} for symbol in SYMBOLS}
+
+    async def play() -> None:
+        async with connection.transaction():
+            await coverage.extend(connection, [Covered(venue, symbol, 7, 7, Source.STREAM) for symbol in SYMBOLS])
+        for adding, given_ranges in steps:
+            claims = [
+                (Covered(venue, symbol, *slots, source, frame), (venue, symbol, frame))
+                for (symbol, frame), slots, source in given_ranges
+                if source is not Source.VOID
+            ]
+            async with connection.transaction():
+                if adding:
+                    known = await coverage.extend(connection, [claim for claim, _ in claims])
+                    expected = {
+                        (*series, n) for claim, series in claims for n in numbers([(claim.first, claim.last)])
+                        if n in model.get(series, ())
+                    }  # fmt: skip
+                    assert {
+                        (venue, c.symbol, c.timeframe, n) for c in known for n in numbers([(c.first, c.last)])
+                    } == expected
+                    for claim, series in claims:
+                        model.setdefault(series, set()).update(numbers([(claim.first, claim.last)]))
+                for claim, series in claims if not adding else ():
+                    told = numbers([(claim.first, claim.last)])
+                    if told & model.get(series, set()):
+                        with pytest.raises(ValueError, match="are covered, so they exist"):
+                            await coverage.record_absent_slots(connection, series, claim.first, claim.last, "asked")
+                    else:
+                        await coverage.record_absent_slots(connection, series, claim.first, claim.last, "asked")
+                        absent.setdefault(series, set()).update(told)
+            wanted = [(venue, symbol, frame) for symbol in SYMBOLS for frame in ("1m", "1M")]
+            held = await coverage.load_slots(connection, wanted)
+            assert {series: numbers([(c.first, c.last) for c in ranges]) for series, ranges in held.items()} == model
+            found = await coverage.load_absent_slots(connection, wanted)
+            assert {series: numbers(ranges) for series, ranges in found.items()} == absent
+            newest = await connection.fetch(
+                "SELECT venue, symbol, timeframe, last_slot FROM candle_coverage WHERE venue = $1 AND newest", venue
+            )
+            assert {tuple(row[:3]): row[3] for row in newest} == {key: max(slots) for key, slots in model.items()}
+        await check(connection, venue, ids)
+
+    ledger.run(play())

@@ -109,8 +109,8 @@ def a_refused_row_takes_its_neighbours_along(patch: pytest.MonkeyPatch) -> None:
         await store(self, lane, chunks)
 
     def database_refuses(self: TimescaleWriter, lane: Any, row: bytes) -> None:
-        sink: Any = self._sink
-        if sink._database.refuses(database_module.parse(lane.table, row)):
+        sink: Any = self._sink  # remembers what the database confirms
+        if sink._sink._database.refuses(database_module.parse(lane.table, row)):
             raise StoreRejected("a row is refused")
 
     patch.setattr(TimescaleWriter, "_store", careless)
@@ -313,6 +313,27 @@ def coverage_claims_what_lies_between(patch: pytest.MonkeyPatch) -> None:
 @bug(1005)
 def a_restart_forgets_what_is_covered(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Sequencer, "resume", lambda *_: None)
+
+
+@bug(1046)
+def a_restart_begins_behind_the_newest_candle(patch: pytest.MonkeyPatch) -> None:
+    resume = CandleClock.resume
+
+    def late(self: CandleClock, covered: Any, absent: Any = (), **more: Any) -> None:
+        resume(self, covered[-1:], absent, **more)
+
+    patch.setattr(CandleClock, "resume", late)
+
+
+@bug(1046)
+def candles_are_covered_up_to_the_newest(patch: pytest.MonkeyPatch) -> None:
+    """A watermark in the place of ranges."""
+    honest = writer_module.slots_covered_by
+
+    def generous(stored: Any) -> Any:
+        return [msgspec.structs.replace(claim, first=claim.first - 1) for claim in honest(stored)]
+
+    patch.setattr(writer_module, "slots_covered_by", generous)
 
 
 @bug(1001)

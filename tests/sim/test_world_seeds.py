@@ -16,6 +16,7 @@ SEEDS = int(os.environ.get("CRYPTO_QUANT_TEST_SEEDS", "200"))
 FOUND = {
     0: "links were closed in the order of a set, another one in each process",
     40: "a link that was replaced while reading was paused was read to its end, past the pending limit",
+    1046: "killed while it owed older candles than the newest stored one, the next run did not know of them",
 }
 
 

@@ -4,7 +4,17 @@ from datetime import UTC, datetime
 
 import pytest
 
-from crypto_quant.continuity import RESET_DISTANCE, RESET_RUN, CandleClock, Gap, Sequencer, Verdict, runs, without
+from crypto_quant.continuity import (
+    RESET_DISTANCE,
+    RESET_RUN,
+    CandleClock,
+    Gap,
+    Sequencer,
+    Verdict,
+    runs,
+    slot_opened,
+    without,
+)
 from crypto_quant.market import DAY_S, NS_PER_S, Timeframe
 
 S = NS_PER_S
@@ -270,6 +280,78 @@ def test_exchange_time_that_runs_backwards_makes_nothing_due() -> None:
     clock.due(NOON + 5 * MINUTE + GRACE)
     assert clock.due(NOON - DAY_S * S) == []
     assert clock.due(NOON + MINUTE + GRACE) == [(NOON, NOON)]
+
+
+def resumed(*covered: tuple[int, int], absent: tuple[tuple[int, int], ...] = (), floor: int = 0) -> CandleClock:
+    """Return a clock of minutes that goes on; ranges are minutes from noon on."""
+    clock = CandleClock(Timeframe.M1, GRACE)
+    noon = Timeframe.M1.slot(NOON)
+    clock.resume(
+        [(noon + a, noon + b) for a, b in covered], [(noon + a, noon + b) for a, b in absent], floor=noon + floor
+    )
+    return clock
+
+
+def owed(clock: CandleClock, minute: int) -> list[int]:
+    return [
+        n
+        for a, b in clock.due(NOON + minute * MINUTE + GRACE)
+        for n in range((a - NOON) // MINUTE, (b - NOON) // MINUTE + 1)
+    ]
+
+
+def test_every_candle_since_the_first_stored_one_is_owed() -> None:
+    assert owed(resumed((0, 2), (5, 6), (8, 8)), 11) == [3, 4, 7, 9, 10]
+
+
+def test_what_is_absent_or_farther_back_than_asked_for_is_not_owed() -> None:
+    assert owed(resumed((0, 2), (5, 6), (8, 8), absent=((3, 3), (10, 10))), 12) == [4, 7, 9, 11]
+    assert owed(resumed((0, 2), (5, 6), floor=4), 9) == [4, 7, 8]
+    assert owed(resumed((0, 2), floor=6), 9) == [6, 7, 8]
+
+
+def test_a_covered_candle_goes_to_the_store_once_more_and_then_was_had() -> None:
+    clock = resumed((0, 2), (5, 6), absent=((3, 3),))
+    clock.start(NOON + 9 * MINUTE)  # changes nothing
+    for minute in (1, 3, 4):
+        assert [clock.closed(NOON + minute * MINUTE) for _ in range(2)] == [True, False]
+    assert owed(clock, 8) == [7]
+
+
+def test_nothing_covered_is_nothing_to_go_on_from() -> None:
+    clock = CandleClock(Timeframe.M1, GRACE)
+    clock.resume([], [(5, 6)])
+    assert clock.due(NOON) == []
+    clock.start(NOON)
+    assert owed(clock, 1) == [0]
+
+
+def test_a_stored_candle_shows_the_raster_of_3d() -> None:
+    length = 3 * DAY_S * S
+    opens = [20_000 * DAY_S * S + n * length for n in range(5)]  # no multiple of three days
+    clock, blind = CandleClock(Timeframe.D3, GRACE), CandleClock(Timeframe.D3, GRACE)
+    slots = [Timeframe.D3.slot(opens[n]) for n in (0, 2)]
+    blind.resume([(slot, slot) for slot in slots])
+    clock.resume([(slot, slot) for slot in slots], known_open_ns=opens[2])
+    assert blind.due(opens[4] + GRACE) == []
+    assert clock.due(opens[4] + GRACE) == [(opens[1], opens[1]), (opens[3], opens[3])]
+
+
+@pytest.mark.parametrize(
+    ("timeframe", "open_ns", "slot"),
+    [
+        (Timeframe.M1, NOON, NOON // MINUTE),
+        (Timeframe.M1, NOON + S, None),
+        (Timeframe.M1, -MINUTE, None),
+        (Timeframe.W1, -3 * DAY_S * S, 0),
+        (Timeframe.W1, 0, None),
+        (Timeframe.MO1, 31 * DAY_S * S, 1),
+        (Timeframe.MO1, 32 * DAY_S * S, None),
+        (Timeframe.D3, 4 * DAY_S * S, 1),
+    ],
+)
+def test_a_candle_fills_the_slot_that_it_opens(timeframe: Timeframe, open_ns: int, slot: int | None) -> None:
+    assert slot_opened(timeframe, open_ns) == slot
 
 
 def test_months_and_weeks() -> None:

@@ -80,9 +80,6 @@ class World:
     async def record_absence(self, venue: str, symbol: str, first: int, last: int, proof: str) -> None:
         self.absent.append((first, last, proof))
 
-    async def candles_between(self, venue: str, symbol: str, timeframe: str, first_ns: int, end_ns: int) -> int:
-        return 0
-
 
 class Account:
     """The ids of one symbol, as an intake keeps them."""

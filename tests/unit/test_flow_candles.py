@@ -12,7 +12,7 @@ from flow_doubles import Journal, MemoryQuarantine, MemorySink, ScriptedHttp, Se
 from crypto_quant import events
 from crypto_quant.binance.venues import venue_spec
 from crypto_quant.continuity import CandleClock
-from crypto_quant.errors import ExchangeUnavailable
+from crypto_quant.errors import ExchangeUnavailable, StoreUnavailable
 from crypto_quant.flow import candles as candles_module
 from crypto_quant.flow.candles import CandleKeeper
 from crypto_quant.flow.intake import Intake
@@ -36,7 +36,7 @@ def all_but(*absent: int, error: Exception | None = None) -> Any:
         if url.endswith("/time"):
             return HttpAnswer(200, {}, json.dumps({"serverTime": START_MS + 200_000}).encode())
         step = 1000 if params["interval"] == "1s" else 60_000
-        opens = range(int(params["startTime"]), int(params["endTime"]) + step + 1, step)
+        opens = range(int(params["startTime"]), int(params["endTime"]) + 1, step)
         rows = [
             [o, "1.0", "2.0", "1.0", "1.5", "5.0", o + step - 1, "9.0", 3, "1.0", "1.0", "0"]
             for o in opens
@@ -45,6 +45,22 @@ def all_but(*absent: int, error: Exception | None = None) -> Any:
         return HttpAnswer(200, {}, json.dumps(rows).encode())
 
     return page
+
+
+class AbsenceLedger:
+    """A ``Ledger`` that remembers what is absent, as minutes from the first; ``away`` is raised instead."""
+
+    def __init__(self) -> None:
+        self.absent: list[tuple[int, int]] = []
+        self.away: Exception | None = None
+
+    async def record_absent_slots(self, venue: str, symbol: str, timeframe: str, ranges: Any, proof: str) -> None:
+        if self.away is not None:
+            raise self.away
+        assert (venue, symbol, timeframe) == ("spot", "btcusdt", "1m")
+        assert "later candle" in proof
+        noon = Timeframe.M1.slot(START_NS)
+        self.absent += [(first - noon, last - noon) for first, last in ranges]
 
 
 class Bench:
@@ -79,7 +95,8 @@ class Bench:
             self.journal,
             random.Random(1),  # noqa: S311
         )
-        self.keeper = CandleKeeper(self.intake, asker if rest else None, self.journal, tick_s=0.001)
+        self.ledger = AbsenceLedger()
+        self.keeper = CandleKeeper(self.intake, asker if rest else None, self.journal, self.ledger, tick_s=0.001)
 
     async def at(self, seconds: float, looks: int = 1) -> None:
         self.intake.exchange_ns = START_NS + int(seconds * S)
@@ -97,6 +114,7 @@ class Bench:
 def settle_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(candles_module, "_SETTLE_S", 0.0)
     monkeypatch.setattr(candles_module, "_FIRST_PAUSE_S", 0.0)
+    monkeypatch.setattr(candles_module, "_SURE_AFTER_NS", 0)
 
 
 async def test_a_candle_is_fetched_after_its_grace_and_no_sooner() -> None:
@@ -173,9 +191,61 @@ async def test_what_the_exchange_does_not_have_is_told_after_three_askings_and_l
     assert bench.minutes() == [0, 2]
     assert [event.open_time for event in bench.journal.of(events.CandleAbsent)] == ["2026-10-01T12:01:00Z"]
     assert len(bench.http.asked) == 3
+    assert bench.ledger.absent == [(1, 1)]
     # should it come all the same, it is stored
     bench.intake.frames([kline_frame(START_MS + 60_000)], 0)
     assert bench.minutes() == [0, 2, 1]
+
+
+async def test_what_rest_has_not_is_recorded_as_absent_only_when_it_has_a_later_one() -> None:
+    """Without a later one it may lag behind, or the symbol may be halted: the next run asks again."""
+    bench = Bench(all_but(1, 2, 3, 4, 5))
+    await bench.at(5)
+    await bench.at(200, looks=6)
+    assert [event.open_time[11:16] for event in bench.journal.of(events.CandleAbsent)] == ["12:01", "12:02"]
+    assert bench.ledger.absent == []
+
+
+async def test_the_candle_behind_a_hole_shows_that_rest_is_past_it() -> None:
+    bench = Bench(all_but(1, 2))
+    await bench.at(5)
+    for minute in (0, 3):
+        bench.intake.frames([kline_frame(START_MS + minute * 60_000)], 0)
+    await bench.at(250, looks=6)
+    assert bench.ledger.absent == [(1, 2)]
+
+
+async def test_a_recent_candle_is_not_called_absent_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(candles_module, "_SURE_AFTER_NS", 100 * S)
+    bench = Bench(all_but(1, 3))
+    await bench.at(5)
+    await bench.at(300, looks=6)
+    assert len(bench.journal.of(events.CandleAbsent)) == 2
+    assert bench.ledger.absent == [(1, 1), (3, 3)]
+    late = Bench(all_but(1, 3))
+    await late.at(5)
+    await late.at(270, looks=6)
+    assert late.ledger.absent == [(1, 1)]
+
+
+async def test_an_absence_that_cannot_be_recorded_holds_nothing_up() -> None:
+    bench = Bench(all_but(1))
+    bench.ledger.away = StoreUnavailable("down")
+    await bench.at(5)
+    await bench.at(200, looks=6)
+    assert bench.minutes() == [0, 2]
+    assert len(bench.journal.of(events.CandleAbsent)) == 1
+
+
+async def test_scattered_holes_are_asked_for_together_and_nothing_between_is_taken() -> None:
+    bench = Bench()
+    clock = bench.intake.clocks["btcusdt", Timeframe.M1]
+    noon = Timeframe.M1.slot(START_NS)
+    clock.resume([(noon + minute, noon + minute) for minute in range(0, 400, 2)])
+    await bench.at(400 * 60 + 10)
+    assert bench.minutes() == list(range(1, 400, 2))
+    assert len(bench.http.asked) == 1
+    assert [event.slots for event in bench.journal.of(events.CandleOverdue)] == [200]
 
 
 @pytest.mark.parametrize("failure", [
@@ -216,7 +286,7 @@ async def test_a_long_outage_is_fetched_by_the_page_and_each_candle_once() -> No
     await bench.at(0)
     await bench.at(2510)
     assert bench.minutes() == list(range(2500))
-    assert [event.slots for event in bench.journal.of(events.CandleOverdue)] == [1000, 1000, 500]
+    assert [event.slots for event in bench.journal.of(events.CandleOverdue)] == [999, 999, 502]
     assert bench.stats.candles_fetched == 2500
 
 
@@ -224,7 +294,7 @@ async def test_a_page_that_fails_leaves_the_rest_for_the_next_look() -> None:
     bench = Bench(all_but(), ExchangeUnavailable("gone"), all_but(), timeframe=Timeframe.S1)
     await bench.at(0)
     await bench.at(2510)
-    assert len(bench.minutes()) == 1000
+    assert len(bench.minutes()) == 999
     await bench.at(2511)
     assert sorted(bench.minutes()) == list(range(2501))
 

@@ -19,6 +19,7 @@ from crypto_quant.flow.chunk import Chunk
 from crypto_quant.flow.spool import Spool
 from crypto_quant.flow.stats import PipelineStats
 from crypto_quant.flow.writer import TimescaleWriter
+from crypto_quant.market import Timeframe
 from crypto_quant.seams import Batch, Covered, Receipt, Source, Table
 from crypto_quant.spoolformat import SpoolRecord
 
@@ -128,7 +129,7 @@ def number_of(line: bytes) -> int:
 
 def told(minute: int) -> events.CandleStored:
     return events.CandleStored(
-        symbol="btcusdt", timeframe="1m", open_time=f"12:{minute:02}", close="1", volume="1", trades=1,
+        symbol="btcusdt", timeframe="1m", open_time=f"2026-10-01T12:{minute:02}:00Z", close="1", volume="1", trades=1,
         source="stream", venue="spot",
     )  # fmt: skip
 
@@ -414,8 +415,27 @@ async def test_what_is_in_memory_at_the_end_goes_to_the_spool_and_the_next_run_s
     assert again.stored() == list(range(33))
     assert again.journal.of(events.CandleStored) == [told(7)]
     assert (again.stats.trades_received, again.stats.trades_taken_over, again.stats.trades_written) == (0, 33, 33)
-    assert [n for each in again.sink.covered for n in range(each.first, each.last + 1)] == list(range(33))
+    ids = [n for each in again.sink.covered if not each.timeframe for n in range(each.first, each.last + 1)]
+    assert ids == list(range(33))
+    slot = Timeframe.M1.slot(NOW_NS) + 7
+    assert [each for each in again.sink.covered if each.timeframe] == [
+        Covered("spot", "btcusdt", slot, slot, Source.STREAM, "1m")
+    ]
     again.check()
+
+
+async def test_a_refused_candle_from_the_spool_is_not_proven_and_its_neighbours_are() -> None:
+    """Also in records that were written before candles were proven: what is to be told of them says which they are."""
+    bench = await Bench(sink=Database(refuses=lambda line: b"12:02" in line)).opened()
+    lines = [b"2026-10-01 12:%02d:00+00\tspot\tbtcusdt\t1m\n" % minute for minute in range(5)]
+    await bench.spool.put(SpoolRecord(Table.CANDLES, lines, (), tuple(told(minute) for minute in range(5))))
+    bench.stats.candles_taken_over = 5
+    async with bench.running():
+        await settled(bench)
+    noon = Timeframe.M1.slot(NOW_NS)
+    assert {n - noon for each in bench.sink.covered for n in range(each.first, each.last + 1)} == {0, 1, 3, 4}
+    assert bench.journal.of(events.CandleStored) == [told(minute) for minute in (0, 1, 3, 4)]
+    assert bench.stats.candles_set_aside == 1
 
 
 async def test_ids_without_rows_go_through_the_spool_as_well() -> None:

@@ -49,9 +49,6 @@ class Store:
 
     async def record_absence(self, venue: str, symbol: str, first: int, last: int, proof: str) -> None: ...
 
-    async def candles_between(self, venue: str, symbol: str, timeframe: str, first_ns: int, end_ns: int) -> int:
-        raise NotImplementedError
-
 
 class Bench:
     """An intake with its writer on a sink that remembers, and the guard between them and ``store``."""

@@ -167,7 +167,7 @@ async def test_values_become_rows() -> None:
     )
     async with bench.running():
         bench.writer.add_trade(trade)
-        bench.writer.add_candle(candle(), "rest")
+        bench.writer.add_candle(candle(), Source.REST)
         await bench.writer.flush()
     assert bench.sink.rows[Table.TRADES][0].split(b"\t")[3:6] == [b"7", b"64250.10000000", b"0.01000000"]
     assert (bench.stats.trades_received, bench.stats.trades_written) == (1, 1)
@@ -334,6 +334,41 @@ async def test_a_candle_is_told_after_its_commit_and_once() -> None:
         await bench.writer.flush()
         assert len(bench.journal.of(events.CandleStored)) == 1
     assert (bench.stats.candles_written, bench.stats.candles_duplicate) == (1, 1)
+
+
+async def test_of_a_mixed_batch_exactly_the_new_candles_are_told() -> None:
+    bench = Bench()
+    async with bench.running():
+        bench.writer.add_candle(candle(2))
+        await bench.writer.flush()
+        for minute in (1, 2, 3, 3, 4):
+            bench.writer.add_candle(candle(minute))
+        await bench.writer.flush()
+    assert bench.journal.of(events.CandleStored) == [stored_candle(minute) for minute in (2, 1, 3, 4)]
+    assert (bench.stats.candles_written, bench.stats.candles_duplicate) == (4, 2)
+
+
+async def test_a_batch_of_candles_proves_their_slots() -> None:
+    bench = Bench()
+    async with bench.running():
+        for minute in (1, 2, 4):
+            bench.writer.add_candle(candle(minute))
+        bench.writer.add_candle(candle(3), Source.REST)
+        await bench.writer.flush()
+    first = Timeframe.M1.slot(NOW_NS) + 1
+    ranges = [(0, 1, Source.STREAM), (3, 3, Source.STREAM), (2, 2, Source.REST)]
+    assert bench.sink.covered == [Covered("spot", "btcusdt", first + a, first + b, s, "1m") for a, b, s in ranges]
+
+
+async def test_a_refused_candle_is_not_proven_and_its_neighbours_are() -> None:
+    bench = Bench(MemorySink(refuses=lambda line: b"12:02" in line))
+    async with bench.running():
+        for minute in range(1, 6):
+            bench.writer.add_candle(candle(minute))
+        await bench.writer.flush()
+    noon = Timeframe.M1.slot(NOW_NS)
+    proven = {slot - noon for each in bench.sink.covered for slot in range(each.first, each.last + 1)}
+    assert proven == {1, 3, 4, 5}
 
 
 async def test_lags_are_measured_from_arrival_and_from_the_event() -> None:

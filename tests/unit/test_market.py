@@ -89,3 +89,22 @@ def test_an_unknown_timeframe_is_refused_with_the_valid_names(name: str) -> None
 )
 def test_a_time_as_text(time_ns: int, text: str) -> None:
     assert utc_text(time_ns) == text
+
+
+@pytest.mark.parametrize("timeframe", Timeframe)
+def test_slots_count_the_candles_from_1970_on(timeframe: Timeframe) -> None:
+    opens = timeframe.open_ns(0)
+    assert timeframe.slot(opens) == 0
+    for number in range(200):
+        assert timeframe.slot(opens) == number
+        assert timeframe.slot_open_ns(number) == opens
+        opens = timeframe.next_open_ns(opens)
+    opens = timeframe.open_ns(ns(2026, 10, 1, 12))
+    assert timeframe.slot_open_ns(timeframe.slot(opens)) == opens
+    assert timeframe.slot(timeframe.next_open_ns(opens)) == timeframe.slot(opens) + 1
+
+
+def test_a_raster_of_3d_that_lies_elsewhere_has_slots_as_well() -> None:
+    opens = ns(2026, 10, 1)
+    slots = [Timeframe.D3.slot(opens + number * 3 * 86_400 * NS_PER_S) for number in range(10)]
+    assert slots == list(range(slots[0], slots[0] + 10))

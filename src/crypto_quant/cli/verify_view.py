@@ -1,6 +1,7 @@
 """What ``verify`` found, for people: tables on a terminal, plain columns in a pipe; and its progress on stderr."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -86,11 +87,10 @@ def _days(report: Report) -> Table:
     table.columns[-1].justify = "left"
     for symbol in report.symbols:
         for day in symbol.days:
-            sources = ", ".join(f"{source} {count:,}" for source, count in day.sources.items())
             numbers = (day.missing, day.duplicates, day.breaks)
             table.add_row(
                 symbol.venue, symbol.symbol, day.day, f"{day.rows:,}", str(day.first_id), str(day.last_id),
-                *(f"{number:,}" for number in numbers), sources or "-",
+                *(f"{number:,}" for number in numbers), _sources(day.sources),
                 style="red" if any(numbers) or day.unaccounted else None,
             )  # fmt: skip
     return table
@@ -99,14 +99,19 @@ def _days(report: Report) -> Table:
 def _candles(report: Report) -> Table:
     columns = ("venue", "symbol", "candles", "stored", "first", "last", "missing")
     deep = ("equal", "different", "not checkable") if report.mode == "deep" else ()
-    table = _table(*columns, *deep, left=3)
+    table = _table(*columns, *deep, "filled from", left=3)
+    table.columns[-1].justify = "left"
     for each in report.candles:
         checked = (f"{each.equal:,}", f"{each.different:,}", f"{each.not_checkable:,}") if deep else ()
         table.add_row(
             each.venue, each.symbol, each.timeframe, f"{each.rows:,}", each.first_open, each.last_open,
-            f"{each.missing:,}", *checked, style=None if each.sound else "red",
+            f"{each.missing:,}", *checked, _sources(each.sources), style=None if each.sound else "red",
         )  # fmt: skip
     return table
+
+
+def _sources(sources: Mapping[str, int]) -> str:
+    return ", ".join(f"{source} {count:,}" for source, count in sources.items()) or "-"
 
 
 def _details(out: Console, symbol: SymbolReport) -> None:
@@ -141,6 +146,9 @@ def _candle_details(out: Console, report: Report) -> None:
         for hole in each.holes:
             out.print(f"MISSING   {name}: {hole.slots:,} candles, {hole.first_open} to {hole.last_open}")
             out.print(f"          {repair_command(each.venue, each.symbol, hole.first_open[:10], hole.last_open)}")
+        for absent in each.absent:
+            where = f"{absent.slots:,} candles, {absent.first_open} to {absent.last_open}"
+            out.print(f"ABSENT    {name}: {where}: {absent.source}")
         if each.misplaced:
             out.print(f"DIFFERS   {name}: {each.misplaced:,} candles do not open where this timeframe does")
         for verdict in each.verdicts[:_SHOWN_MAX]:
@@ -164,6 +172,7 @@ def _summary(out: Console, report: Report, certificate: Path | None) -> None:
         "rows unaccounted for": totals["unaccounted"], "candles missing": totals["candles_missing"],
         "candles out of place": totals["candles_misplaced"], "candles that differ": totals["candles_different"],
         "trades absent at the exchange": totals["absent"],
+        "candles absent at the exchange": totals["candles_absent"],
     }  # fmt: skip
     said = [f"{count:,} {what}" for what, count in wrong.items() if count]
     if said:

@@ -3,7 +3,6 @@
 import asyncio
 import random
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 import msgspec
 
@@ -14,7 +13,7 @@ from crypto_quant.binance.session import DEFAULT_LIMITS, SessionLimits
 from crypto_quant.binance.streams import check_symbols, not_trading, parse_stream, plan_links, stream_name
 from crypto_quant.binance.venues import VenueSpec
 from crypto_quant.config import Settings
-from crypto_quant.continuity import CandleClock
+from crypto_quant.continuity import CandleClock, RangeSet
 from crypto_quant.errors import ExchangeUnavailable, Throttled
 from crypto_quant.flow.archives import ArchiveShelf
 from crypto_quant.flow.backfill import Backfiller
@@ -30,20 +29,12 @@ from crypto_quant.flow.spool import Spool
 from crypto_quant.flow.stats import PipelineStats
 from crypto_quant.flow.store_guard import StoreGuard
 from crypto_quant.flow.writer import TimescaleWriter
-from crypto_quant.market import Timeframe, Venue, fold_symbol
-from crypto_quant.seams import Clock, Connector, Emit, Ledger, Quarantine, Sink, Table
+from crypto_quant.market import Timeframe, Venue, fold_symbol, utc_text
+from crypto_quant.seams import Clock, Connector, Emit, KnownSlots, Ledger, Quarantine, Sink, Table
 
 _START_TRIES = 4
 # so many candles of a series are fetched at most when a recording goes on; `backfill` loads more
 _CANDLES_BACK = 10_000
-
-
-class CandleLedger(Protocol):
-    """Who knows the newest candles that are stored."""
-
-    async def latest_candles(self, venue: str, series: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], int]:
-        """Return the open time (ns) of the newest candle of each (symbol, timeframe) that has any."""
-        ...
 
 
 class Parts(msgspec.Struct, frozen=True):
@@ -156,7 +147,7 @@ def assemble(
     pipeline = Pipeline(
         collector=collector,
         writer=writer,
-        keeper=CandleKeeper(intake, rest, emit),
+        keeper=CandleKeeper(intake, rest, emit, ledger),
         sink=confirmed,
         stats=stats,
         emit=emit,
@@ -191,19 +182,53 @@ async def known_symbols(settings: Settings, rest: ExchangeRest, emit: Emit) -> t
 
 
 async def owe_candles(
-    ledger: CandleLedger, venue: Venue, clocks: Mapping[tuple[str, Timeframe], CandleClock], exchange_ns: int
+    ledger: Ledger,
+    venue: Venue,
+    clocks: Mapping[tuple[str, Timeframe], CandleClock],
+    exchange_ns: int,
+    emit: Emit,
 ) -> None:
-    """Begin the candles' accounts behind the newest stored ones, so that those since then are fetched over REST."""
+    """Begin the candles' accounts where earlier runs have ended, so that every candle since the first is stored.
+
+    What lies farther back than ``_CANDLES_BACK`` candles is left missing and told. Without the exchange's time
+    (0) nothing is owed.
+    """
     if not clocks or not exchange_ns:
         return
-    series = [(symbol, timeframe.value) for symbol, timeframe in clocks]
-    latest = await ledger.latest_candles(venue.value, series)
-    for (symbol, timeframe), clock in clocks.items():
-        open_ns = latest.get((symbol, timeframe.value))
-        if open_ns is not None and open_ns < exchange_ns:
-            following = timeframe.next_open_ns(open_ns)
-            length = timeframe.next_open_ns(following) - following
-            clock.start(max(following, exchange_ns - _CANDLES_BACK * length))
+    floors = {key: max(0, key[1].slot(exchange_ns) - _CANDLES_BACK) for key in clocks}
+    since_ns = {(symbol, frame): frame.slot_open_ns(floor) for (symbol, frame), floor in floors.items()}
+    for key, known in (await ledger.known_slots(venue.value, since_ns)).items():
+        clocks[key].resume(known.covered, known.absent, floor=floors[key], known_open_ns=known.newest_ns)
+        _tell_missing(venue, key, known, floors[key], emit)
+
+
+def _tell_missing(venue: Venue, key: tuple[str, Timeframe], known: KnownSlots, floor: int, emit: Emit) -> None:
+    """Tell of the candles that earlier runs have left out, and of those among them that are not fetched now."""
+    symbol, frame = key
+    if not known.covered:
+        return
+    first, last = known.covered[0][0], known.covered[-1][1]
+    held = RangeSet([*known.covered, *known.absent])
+    fetched = sum(gap.size for gap in held.missing(max(first, floor), last)) if last >= floor else 0
+    if fetched:
+        emit(events.CandlesKnownMissing(venue=venue.value, symbol=symbol, timeframe=frame.value, slots=fetched))
+    left = held.missing(first, floor - 1) if first < floor else []
+    if left:
+        begin, end = utc_text(frame.slot_open_ns(left[0].first)), utc_text(frame.slot_open_ns(left[-1].last))
+        market = "" if venue is Venue.SPOT else f" --venue {venue}"
+        days = f"--from {begin[:10]} --to {end[:10]}"
+        emit(
+            events.CandlesLeftOpen(
+                venue=venue.value,
+                symbol=symbol,
+                timeframe=frame.value,
+                first_open=begin,
+                last_open=end,
+                slots=sum(gap.size for gap in left),
+                cause=f"farther back than {_CANDLES_BACK:,} candles",
+                hint=f"crypto-quant backfill {symbol}{market} --stream kline_{frame} {days}",
+            )
+        )
 
 
 def _candle_clocks(

@@ -4,7 +4,7 @@ It trusts ``coverage`` where there is some, and counts the rows against it; ``de
 the candles against their trades. Memory is bounded by what is wrong, not by what is stored.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 
 import msgspec
@@ -12,6 +12,7 @@ import msgspec
 from crypto_quant.continuity import RangeSet
 from crypto_quant.errors import ConfigError
 from crypto_quant.evidence import Absence, Fill, Pair, Reader, Run, Scope, Series, Span, Tally, Verdict
+from crypto_quant.flow.audit_candles import CandleAccount, candle_accounts
 from crypto_quant.flow.report import (
     CandleReport,
     DayReport,
@@ -19,7 +20,6 @@ from crypto_quant.flow.report import (
     HoleReport,
     RangeReport,
     Report,
-    SlotsReport,
     SymbolReport,
 )
 from crypto_quant.judgement import Break, Hole, claimed_holes, differences, sweep, whole
@@ -99,7 +99,8 @@ class Auditor:
         span = Span(day_span(first).start, day_span(last).end)
         if not self._deep:
             self._trusted = {(each.venue, each.symbol) for each in await self._reader.fills(self._scope)}
-        series = await self._reader.series(self._scope, span)
+        accounts = await candle_accounts(self._reader, self._scope, span, deep=self._deep)
+        series = [account.series for account in accounts]
         await self._look_beyond(extent, span)
         frames = {Timeframe(each.timeframe) for each in series if each.venue == "spot"} if self._deep else set()
         waiting: list[Pair] = []
@@ -128,7 +129,7 @@ class Auditor:
             record_ends=utc_text(extent.end - 1),
             verdicts_stored=kept,
             symbols=[self._symbol(key) for key in sorted(self._accounts) if self._accounts[key].days],
-            candles=[self._candles(each) for each in series],
+            candles=[self._candles(each) for each in accounts],
         )
         if not report.symbols and not report.candles:
             raise ConfigError(
@@ -342,43 +343,35 @@ class Auditor:
             days=[days[day] for day in ordered],
         )
 
-    def _candles(self, series: Series) -> CandleReport:
+    def _candles(self, account: CandleAccount) -> CandleReport:
+        series = account.series
         key = (series.venue, series.symbol, series.timeframe)
-        frame = Timeframe(series.timeframe)
         tally = self._tallies.get(key, Tally(*key, 0, 0))
         verdicts = [each for each in self._verdicts if (each.venue, each.symbol, each.timeframe) == key]
-        slots = []
-        for before, after in series.jumps:
-            missing = list(_slots(frame, before, after))
-            if missing:
-                slots.append(SlotsReport(utc_text(missing[0]), utc_text(missing[-1]), len(missing)))
+        holes = account.holes()
         return CandleReport(
             venue=series.venue,
             symbol=series.symbol,
             timeframe=series.timeframe,
+            rows_read=account.rows_read,
             rows=series.rows,
             first_open=utc_text(series.first_ns),
             last_open=utc_text(series.last_ns),
-            missing=sum(each.slots for each in slots),
+            missing=sum(each.slots for each in holes),
             misplaced=series.misplaced,
             equal=tally.equal,
             different=len({each.open_ns for each in verdicts}),
             not_checkable=series.rows - tally.equal - len({each.open_ns for each in verdicts}),
-            holes=slots,
+            holes=holes,
             verdicts=verdicts,
+            covered=account.covered(),
+            absent=account.absent(),
+            sources=account.sources(),
         )
 
 
 def _length_s(frame: Timeframe) -> int:
     return frame.next_open_ns(0) // NS_PER_S
-
-
-def _slots(frame: Timeframe, before: int, after: int) -> Iterator[int]:
-    """Yield the open times between two candles at which there should be one."""
-    opens = frame.next_open_ns(before)
-    while opens < after:
-        yield opens
-        opens = frame.next_open_ns(opens)
 
 
 def _into(days: dict[date, DayReport], day: date, run: Run) -> DayReport:

@@ -1,12 +1,13 @@
-"""Rows on their way into the store, and what they prove: the ids of exactly these rows."""
+"""Rows on their way into the store, and what they prove: the ids, or the slots, of exactly these rows."""
 
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
 
-from crypto_quant.continuity import RangeSet
+from crypto_quant.continuity import RangeSet, slot_opened
 from crypto_quant.events import CandleStored
+from crypto_quant.market import Timeframe, parse_utc
 from crypto_quant.seams import Covered, Lines, Source
 
 
@@ -26,8 +27,8 @@ class Chunk(msgspec.Struct, gc=False):
     """Rows of one table that came together, as one text; or ids that rightly have no row, and then no text.
 
     ``count`` is how many of either. ``proves`` are the ids of just these rows, or these ids. ``told`` is what to
-    tell once they are committed, one a row. The times (ns since the epoch) are for the lags alone: when the rows
-    were received, and when the last of them happened.
+    tell of candles once they are committed, one a row; it says which slots they prove. The times (ns since the epoch)
+    are for the lags alone: when the rows were received, and when the last of them happened.
     """
 
     data: bytes
@@ -100,6 +101,28 @@ class AllSeries:
         venue, symbol, _ = self._series[number]
         held = RangeSet((each, each) for each in range(first, last + 1) if (venue, symbol, each) in ids)
         return [(number, *each) for each in held.ranges()]
+
+
+def slots_covered_by(stored: Iterable[CandleStored]) -> list[Covered]:
+    """Return the slots of candles as ranges, given the events that will tell of them: those stand beside their rows.
+
+    Slots that follow each other within a series and source make one range. A candle off its raster fills none.
+    """
+    ranges: dict[tuple[str, str, str, str], list[tuple[int, int]]] = {}
+    for each in stored:
+        slot = slot_opened(Timeframe(each.timeframe), parse_utc(each.open_time))
+        if slot is None:
+            continue
+        found = ranges.setdefault((each.venue, each.symbol, each.timeframe, each.source), [])
+        if found and found[-1][1] == slot - 1:
+            found[-1] = (found[-1][0], slot)
+        else:
+            found.append((slot, slot))
+    return [
+        Covered(venue, symbol, first, last, Source(source), timeframe)
+        for (venue, symbol, timeframe, source), found in ranges.items()
+        for first, last in found
+    ]
 
 
 def _key(row: bytes) -> tuple[str, str, int]:

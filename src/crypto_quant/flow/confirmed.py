@@ -38,9 +38,10 @@ class ConfirmedSink:
         if self._failed:
             self._failed = False
             self.doubtful.set()
-        for each in batch.covered:
-            self.confirm(each.symbol, each.first, each.last)
-        if batch.table is Table.CANDLES:
+        if batch.table is Table.TRADES:
+            for each in batch.covered:
+                self.confirm(each.symbol, each.first, each.last)
+        else:
             for row in batch.rows:
                 self._candle(row)
         return receipt

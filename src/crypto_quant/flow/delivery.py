@@ -1,13 +1,14 @@
-"""What is read again, from REST or an archive, on its way into the store, with the ids that it proves."""
+"""What is read again, from REST or an archive, on its way into the store, with the ids and slots that it proves."""
 
 import asyncio
 import random
 from collections.abc import Sequence
 
 from crypto_quant import events
-from crypto_quant.continuity import Gap, runs, without
+from crypto_quant.binance.archive import candle_rows
+from crypto_quant.continuity import Gap, runs, slot_opened, without
 from crypto_quant.errors import StoreDenied, StoreRejected, StoreUnavailable
-from crypto_quant.market import Venue
+from crypto_quant.market import Candle, Venue
 from crypto_quant.seams import Batch, Covered, Emit, Quarantine, Receipt, Sink, Source, Table
 
 _FIRST_RETRY_S = 0.2
@@ -77,18 +78,25 @@ class Delivery:
                 (*first.conflicting, *(place + middle for place in second.conflicting)),
             )
 
-    async def candles(self, rows: Sequence[bytes]) -> Receipt:
-        """Store rows of ``candles``."""
-        if not rows:
+    async def candles(self, candles: Sequence[Candle], source: Source) -> Receipt:
+        """Store candles and record their slots as proven in the same transaction."""
+        if not candles:
             return Receipt(0, 0)
+        covered = [
+            Covered(self._venue, each.symbol, slot, slot, source, each.timeframe.value)
+            for each in candles
+            if (slot := slot_opened(each.timeframe, each.open_ns)) is not None
+        ]
+        rows = candle_rows(candles)
         try:
-            return await self._insist(Batch(Table.CANDLES, rows))
+            return await self._insist(Batch(Table.CANDLES, rows, covered))
         except StoreRejected as refusal:
             if len(rows) == 1:
                 self._set_aside(Table.CANDLES, rows[0], refusal)
                 return Receipt(0, 0)
             middle = len(rows) // 2
-            first, second = await self.candles(rows[:middle]), await self.candles(rows[middle:])
+            first = await self.candles(candles[:middle], source)
+            second = await self.candles(candles[middle:], source)
             return Receipt(first.written + second.written, first.duplicates + second.duplicates)
 
     async def _insist(self, batch: Batch) -> Receipt:

@@ -6,15 +6,16 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from crypto_quant import events
-from crypto_quant.binance.archive import ArchiveFile, candle_rows, files_for, read_candles
+from crypto_quant.binance.archive import ArchiveFile, files_for, read_candles
 from crypto_quant.binance.history import closed_only
+from crypto_quant.continuity import Gap, RangeSet
 from crypto_quant.errors import ArchiveDamaged, RetryableError, SetAsideError, UndecodableFrame
 from crypto_quant.flow.archives import ArchiveShelf, ahead, read_pieces
 from crypto_quant.flow.delivery import Delivery
 from crypto_quant.flow.loading import Outcome, Progress, Wanted, day_ns, day_of
 from crypto_quant.flow.rest import ExchangeRest
-from crypto_quant.market import NS_PER_S, Candle, Timeframe, Venue
-from crypto_quant.seams import Emit, Ledger
+from crypto_quant.market import NS_PER_S, Candle, Timeframe, Venue, utc_text
+from crypto_quant.seams import Emit, Ledger, Source
 
 _TRIES = 5
 _PAGE = 1000
@@ -26,8 +27,9 @@ class CandleLoader:
     """Loads closed candles. ``now_ns`` is the exchange's time when it was made: what ends later, or has ended less
     than ten seconds before, is not loaded.
 
-    Days whose candles are all stored are neither fetched nor written again. What an archive lacks is asked for over
-    REST once; a candle that neither has is a hole of the exchange and counts as ``absent``.
+    Days whose candles are all stored, or known to be nowhere, are neither fetched nor written again. What an archive
+    lacks is asked for over REST once; a candle that neither has is a hole of the exchange: it counts as ``absent``,
+    and where there is a file it is recorded as such, with the proof.
     """
 
     def __init__(
@@ -63,7 +65,7 @@ class CandleLoader:
         first, last = max(file.first, wanted.first), min(file.last, wanted.last)
         days = (last - first).days + 1
         opens = self._opens(wanted, first, last)
-        if not opens or await self._stored(wanted, opens) >= len(opens):
+        if not opens or not await self._lacking(wanted, opens):
             outcome.days_proven += days
             return
         path = None
@@ -80,16 +82,24 @@ class CandleLoader:
             await self._file(file, path, opens, outcome, progress)
             outcome.files += 1
             self._shelf.drop(path)
-        if path is None or await self._stored(wanted, opens) < len(opens):
+        if path is None or await self._lacking(wanted, opens):
             progress(0.0, f"REST {wanted.symbol} {wanted.stream} {first}")
             if not await self._over_rest(wanted, opens, outcome):
-                outcome.missing += len(opens) - await self._stored(wanted, opens)
+                outcome.missing += _size(await self._lacking(wanted, opens))
                 return
-        lacking = len(opens) - await self._stored(wanted, opens)
-        if lacking == len(opens):
+        lacking = await self._lacking(wanted, opens)
+        if _size(lacking) == len(opens):
             outcome.days_without_data += days
-        else:
-            outcome.absent += lacking
+        elif lacking:
+            outcome.absent += _size(lacking)
+            # without a file REST alone has been asked, and once: it may lag behind
+            if path is not None:
+                await self._absent(wanted, lacking, file)
+
+    async def _absent(self, wanted: Wanted, lacking: Sequence[Gap], file: ArchiveFile) -> None:
+        timeframe = wanted.stream.timeframe or Timeframe.M1
+        proof = f"{file.name} lacks them, and so does GET klines of those times, at {utc_text(self._now_ns)}"
+        await self._ledger.record_absent_slots(self._venue.value, wanted.symbol, timeframe.value, lacking, proof)
 
     def _opens(self, wanted: Wanted, first: date, last: date) -> list[int]:
         """Return when the candles open that must be closed by now: those whose opening lies on these days."""
@@ -104,11 +114,12 @@ class CandleLoader:
             open_ns = timeframe.next_open_ns(open_ns)
         return opens
 
-    async def _stored(self, wanted: Wanted, opens: Sequence[int]) -> int:
+    async def _lacking(self, wanted: Wanted, opens: Sequence[int]) -> list[Gap]:
+        """Return what is neither stored nor known to be nowhere, as slots."""
         timeframe = wanted.stream.timeframe or Timeframe.M1
-        return await self._ledger.candles_between(
-            self._venue.value, wanted.symbol, timeframe.value, opens[0], timeframe.next_open_ns(opens[-1])
-        )
+        end_ns = timeframe.next_open_ns(opens[-1])
+        held = await self._ledger.held_slots(self._venue.value, wanted.symbol, timeframe, opens[0], end_ns)
+        return RangeSet(held).missing(timeframe.slot(opens[0]), timeframe.slot(opens[-1]))
 
     async def _file(
         self, file: ArchiveFile, path: Path, opens: Sequence[int], outcome: Outcome, progress: Progress
@@ -122,7 +133,7 @@ class CandleLoader:
             except UndecodableFrame as problem:
                 raise ArchiveDamaged(problem.what, subject=f"{file.name}: {problem.subject}") from problem
             kept = [candle for candle in candles if first_ns <= candle.open_ns <= last_ns]
-            receipt = await self._delivery.candles(candle_rows(kept))
+            receipt = await self._delivery.candles(kept, Source.ARCHIVE)
             read += len(candles)
             written += receipt.written
             progress(share, file.name)
@@ -138,9 +149,9 @@ class CandleLoader:
             candles = await self._ask(wanted.symbol, timeframe, page[0], page[-1])
             if candles is None:
                 return False
-            rows = candle_rows(c for c in closed_only(candles, self._now_ns) if page[0] <= c.open_ns <= page[-1])
-            receipt = await self._delivery.candles(rows)
-            outcome.rows_read += len(rows)
+            held = [c for c in closed_only(candles, self._now_ns) if page[0] <= c.open_ns <= page[-1]]
+            receipt = await self._delivery.candles(held, Source.REST)
+            outcome.rows_read += len(held)
             outcome.rows_written += receipt.written
             outcome.rows_from_rest += receipt.written
         return True
@@ -156,3 +167,7 @@ class CandleLoader:
         except SetAsideError as problem:
             self._emit(events.RestFailed(request=what, cause=str(problem), retry_in_s=None))
             return None
+
+
+def _size(gaps: Sequence[Gap]) -> int:
+    return sum(gap.size for gap in gaps)

@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import date
 
-from crypto_quant.binance.archive import candle_rows
 from crypto_quant.binance.backhistory import PAGE
 from crypto_quant.binance.history import closed_only
 from crypto_quant.binance.streams import Stream
@@ -122,6 +121,6 @@ class Repairer:
                 )
             except (RetryableError, SetAsideError):
                 return
-            receipt = await self._delivery.candles(candle_rows(closed_only(candles, now_ns)))
+            receipt = await self._delivery.candles(closed_only(candles, now_ns), Source.REST)
             self._written += receipt.written
             self._step(f"{series.symbol} {frame} over REST", count)

@@ -10,6 +10,7 @@ import msgspec
 from crypto_quant import events
 from crypto_quant.errors import SpoolUnavailable, StoreDenied, StoreRejected, StoreUnavailable
 from crypto_quant.flow.aside import Aside
+from crypto_quant.flow.chunk import slots_covered_by
 from crypto_quant.flow.outage import Outage
 from crypto_quant.flow.spool import Segment, Spool
 from crypto_quant.flow.stats import PipelineStats
@@ -100,7 +101,7 @@ class Replayer:
         waiting = self._waiting
         while waiting:
             part = _gathered(waiting, self._rows_most)
-            covered = _without(part.covered, self._refused) if self._refused else part.covered
+            covered = part.proves(self._refused)
             began = asyncio.get_running_loop().time()
             try:
                 receipt = await self._sink.write(Batch(part.table, part.rows, covered))
@@ -138,6 +139,7 @@ class Replayer:
         self._duplicates += receipt.duplicates
         if receipt.conflicting:
             self._aside.conflicting([part.rows[place] for place in receipt.conflicting])
+        # duplicates as well: what was spooled may have been tried before, and a duplicate is then our own first try
         for candle in part.told:
             self._emit(candle)
         self._emit(
@@ -168,6 +170,15 @@ class _Part(msgspec.Struct):
     covered: Sequence[Covered]
     told: Sequence[events.CandleStored]
     alone: bool = False
+
+    def proves(self, refused: set[tuple[str, str, int]]) -> Sequence[Covered]:
+        """Return what is proven once these rows are stored; ``refused`` are trades that never will be.
+
+        Of each candle ``told`` says which one it is, in records of earlier versions as well.
+        """
+        if self.table is Table.CANDLES:
+            return slots_covered_by(self.told) if len(self.told) == len(self.rows) else ()
+        return _without(self.covered, refused) if refused else self.covered
 
     def halves(self) -> list["_Part"]:
         """Divide the rows. What they prove comes after both, when it is known which of them are refused."""

@@ -90,12 +90,28 @@ class SlotsReport(msgspec.Struct):
     slots: int
 
 
+class SlotRangeReport(msgspec.Struct, omit_defaults=True):
+    """Candles from the first to the last open time (inclusive) and how they were filled, or why they are absent; when
+    that was recorded."""
+
+    first_open: str
+    last_open: str
+    slots: int
+    source: str
+    since: str | None = None
+    until: str | None = None
+
+
 class CandleReport(msgspec.Struct, kw_only=True):
-    """The candles of one series. Without ``deep`` none is held against trades: all are ``not_checkable``."""
+    """The candles of one series. Without ``deep`` none is held against trades: all are ``not_checkable``.
+
+    ``rows_read`` is false where coverage was trusted; ``sources`` says how many candles came which way.
+    """
 
     venue: str
     symbol: str
     timeframe: str
+    rows_read: bool
     rows: int
     first_open: str
     last_open: str
@@ -106,6 +122,9 @@ class CandleReport(msgspec.Struct, kw_only=True):
     not_checkable: int
     holes: list[SlotsReport]
     verdicts: list[Verdict]
+    covered: list[SlotRangeReport] = []
+    absent: list[SlotRangeReport] = []
+    sources: dict[str, int] = {}
 
     @property
     def sound(self) -> bool:
@@ -152,6 +171,7 @@ class Report(msgspec.Struct, kw_only=True):
             "absent": sum(last.last - last.first + 1 for each in self.symbols for last in each.absent),
             "candles": sum(each.rows for each in self.candles),
             "candles_missing": sum(each.missing for each in self.candles),
+            "candles_absent": sum(absent.slots for each in self.candles for absent in each.absent),
             "candles_misplaced": sum(each.misplaced for each in self.candles),
             "candles_equal": sum(each.equal for each in self.candles),
             "candles_different": sum(each.different for each in self.candles),

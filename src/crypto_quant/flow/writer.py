@@ -9,7 +9,7 @@ from crypto_quant import events
 from crypto_quant.batch import Batcher, fitting_age_ns
 from crypto_quant.errors import SpoolUnavailable, StoreDenied, StoreRejected, StoreUnavailable
 from crypto_quant.flow.aside import Aside
-from crypto_quant.flow.chunk import AllSeries, Chunk, Run, Series
+from crypto_quant.flow.chunk import AllSeries, Chunk, Run, Series, slots_covered_by
 from crypto_quant.flow.lane import Lane
 from crypto_quant.flow.outage import Outage
 from crypto_quant.flow.replay import Replayer
@@ -17,7 +17,7 @@ from crypto_quant.flow.spool import Spool
 from crypto_quant.flow.stats import PipelineStats
 from crypto_quant.market import AggTrade, Candle, utc_text
 from crypto_quant.rows import TimeText, agg_trade_row, candle_row
-from crypto_quant.seams import Batch, Clock, Emit, Lines, Quarantine, Receipt, Sink, Source, Table
+from crypto_quant.seams import Batch, Clock, Covered, Emit, Lines, Quarantine, Receipt, Sink, Source, Table
 from crypto_quant.spoolformat import SpoolRecord
 
 _FIRST_RETRY_S = 0.1
@@ -34,7 +34,7 @@ class TimescaleWriter:
 
     With ``max_age_s`` None a batch waits as long as ``batch.fitting_age_ns`` says.
 
-    Each batch says which ids it proves: those of exactly the trades that it holds.
+    Each batch says what it proves: the ids, or the slots, of exactly the trades or candles that it holds.
     Repeating a row changes nothing in the store. While the store is away or too slow, rows go to the ``spool``, and a
     replay brings them in beside the live ones. Without a spool, or when it takes no more, rows wait in memory, in
     order, and are tried again for ever; ``in_memory`` tells whoever feeds the writer to hold back.
@@ -109,10 +109,11 @@ class TimescaleWriter:
         row = agg_trade_row(trade, self._times)
         self.add_trades(Chunk(row, 1, proves=(run,), received_ns=received, event_ns=trade.time_ns))
 
-    def add_candle(self, candle: Candle, source: str = "stream") -> None:
+    def add_candle(self, candle: Candle, source: Source = Source.STREAM) -> None:
         """Queue a closed candle given as a value."""
         self._stats.candles_received += 1
-        self.add_candles(Chunk(candle_row(candle, self._times), 1, told=(candle_stored(candle, source),)))
+        told = (candle_stored(candle, source.value),)
+        self.add_candles(Chunk(candle_row(candle, self._times), 1, told=told))
 
     @property
     def in_memory(self) -> int:
@@ -228,6 +229,7 @@ class TimescaleWriter:
     async def _put(self, spool: Spool, lane: Lane) -> bool:
         """Move what is in flight into the spool; return False when that takes no more of it."""
         chunks = list(lane.in_flight)
+        # what candles prove is read from what is to be told of them
         rows, covered = list(_rows_of(chunks)), tuple(self._series.covered_by(chunks))
         told = tuple(each for chunk in chunks for each in chunk.told)
         try:
@@ -239,6 +241,11 @@ class TimescaleWriter:
                 self._emit(events.SpoolRefused(directory=spool.directory, cause=str(problem), in_memory=self.in_memory))
             return False
         return True
+
+    def _covered(self, lane: Lane, chunks: Sequence[Chunk]) -> Sequence[Covered]:
+        if lane is self._trades:
+            return self._series.covered_by(chunks)
+        return slots_covered_by(each for chunk in chunks for each in chunk.told)
 
     def _spooled(self, lane: Lane, chunks: Sequence[Chunk], rows: int) -> None:
         lane.finished(chunks)
@@ -267,7 +274,7 @@ class TimescaleWriter:
     async def _store(self, lane: Lane, chunks: Sequence[Chunk]) -> None:
         """Store the oldest chunks in flight, whatever it takes; halve them while the store refuses a row of them."""
         chunks = list(chunks)
-        batch = Batch(lane.table, _rows_of(chunks), self._series.covered_by(chunks))
+        batch = Batch(lane.table, _rows_of(chunks), self._covered(lane, chunks))
         started = asyncio.get_running_loop().time()
         try:
             receipt, insisted = await self._insist(lane, batch)
@@ -296,10 +303,11 @@ class TimescaleWriter:
             if receipt.conflicting:
                 self._aside.conflicting([batch.rows[place] for place in receipt.conflicting])
             self._count_lags(chunks)
-        # after a failure whose commit may have gone through, a duplicate can be our own first try
-        elif receipt.written or insisted:
-            for chunk in chunks:
-                for stored in chunk.told:
+        else:
+            # after a failure whose commit may have gone through, a duplicate can be our own first try
+            untold = () if insisted else frozenset(receipt.repeated)
+            for place, stored in enumerate(each for chunk in chunks for each in chunk.told):
+                if place not in untold:
                     self._emit(stored)
         self._emit(
             events.BatchStored(

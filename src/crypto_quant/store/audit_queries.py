@@ -14,6 +14,8 @@ import asyncpg
 
 from crypto_quant.evidence import (
     Absence,
+    CandleAbsence,
+    CandleFill,
     Digest,
     Fill,
     FromTrades,
@@ -80,15 +82,31 @@ FROM coverage WHERE {_WANTED} ORDER BY venue, symbol, first_id"""  # noqa: S608
 _ABSENCES = f"""
 SELECT venue, symbol, first_id, last_id, proof FROM absences WHERE {_WANTED} ORDER BY venue, symbol, first_id"""  # noqa: S608
 
+_CANDLE_FILLS = f"""
+SELECT venue, symbol, timeframe, first_slot, last_slot, source, {_us("recorded_at")}, {_us("updated_at")}
+FROM candle_coverage WHERE {_WANTED} ORDER BY venue, symbol, timeframe, first_slot"""  # noqa: S608
+
+_CANDLE_ABSENCES = f"""
+SELECT venue, symbol, timeframe, first_slot, last_slot, proof
+FROM candle_absences WHERE {_WANTED} ORDER BY venue, symbol, timeframe, first_slot"""  # noqa: S608
+
+_FRAMES = "unnest($5::text[], $6::interval[], $7::bigint[]) AS frames (timeframe, step, raster_s)"
+_MISPLACED = 'count(*) FILTER (WHERE raster_s IS NOT NULL AND extract(epoch FROM "time") % raster_s <> 0)'
+
+_COUNTED_CANDLES = f"""
+SELECT venue, symbol, timeframe, count(*), {_us('min("time")')}, {_us('max("time")')}, {_MISPLACED}
+FROM candles JOIN {_FRAMES} USING (timeframe)
+WHERE {_WITHIN} GROUP BY venue, symbol, timeframe ORDER BY 1, 2, 3"""  # noqa: S608
+
 _SERIES = f"""
 SELECT venue, symbol, timeframe, count(*), {_us('min("time")')}, {_us('max("time")')},
        array_agg({_us("before")} ORDER BY "time") FILTER (WHERE "time" > before + step),
        array_agg({_us('"time"')} ORDER BY "time") FILTER (WHERE "time" > before + step),
-       count(*) FILTER (WHERE raster_s IS NOT NULL AND extract(epoch FROM "time") % raster_s <> 0)
+       {_MISPLACED}
 FROM (SELECT venue, symbol, timeframe, "time",
              lag("time") OVER (PARTITION BY venue, symbol, timeframe ORDER BY "time") AS before
       FROM candles WHERE {_WITHIN}) AS each
-JOIN unnest($5::text[], $6::interval[], $7::bigint[]) AS frames (timeframe, step, raster_s) USING (timeframe)
+JOIN {_FRAMES} USING (timeframe)
 GROUP BY venue, symbol, timeframe ORDER BY 1, 2, 3"""  # noqa: S608
 
 _PAIR = (
@@ -237,10 +255,26 @@ class AuditReader:
             return []
         return [Absence(*row) for row in await self._connection.fetch(_ABSENCES, *_scope(scope))]
 
+    async def candle_fills(self, scope: Scope) -> list[CandleFill]:
+        """Return what ``candle_coverage`` claims, lowest first; empty where there is no such table."""
+        if not await self._exists("candle_coverage"):
+            return []
+        return [CandleFill(*_in_ns(row, 6, 7)) for row in await self._connection.fetch(_CANDLE_FILLS, *_scope(scope))]
+
+    async def candle_absences(self, scope: Scope) -> list[CandleAbsence]:
+        """Return the candles that are known to exist nowhere, lowest first; empty where there is no such table."""
+        if not await self._exists("candle_absences"):
+            return []
+        return [CandleAbsence(*row) for row in await self._connection.fetch(_CANDLE_ABSENCES, *_scope(scope))]
+
+    async def counted_candles(self, scope: Scope, span: Span) -> list[Series]:
+        """Return the stored candles, per series, merely counted."""
+        rows = await self._connection.fetch(_COUNTED_CANDLES, *_within(scope, span), *_rasters())
+        return [Series(*[*_in_ns(row[:6], 4, 5), (), row[6]]) for row in rows]
+
     async def series(self, scope: Scope, span: Span) -> list[Series]:
-        """Return the stored candles, per series."""
-        frames = [_raster(frame) for frame in Timeframe]
-        rows = await self._connection.fetch(_SERIES, *_within(scope, span), *map(list, zip(*frames, strict=True)))
+        """Return the stored candles, per series, read one by one."""
+        rows = await self._connection.fetch(_SERIES, *_within(scope, span), *_rasters())
         found = []
         for row in rows:
             *head, before, after, misplaced = _in_ns(row, 4, 5)
@@ -339,6 +373,10 @@ def _moment(time_ns: int) -> datetime:
 
 def _ns(moment: datetime) -> int:
     return (moment - _EPOCH) // timedelta(microseconds=1) * NS_PER_US
+
+
+def _rasters() -> list[list[Any]]:
+    return [list(column) for column in zip(*map(_raster, Timeframe), strict=True)]
 
 
 def _raster(frame: Timeframe) -> tuple[str, timedelta, int | None]:

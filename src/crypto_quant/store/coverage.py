@@ -1,66 +1,22 @@
-"""Which ids are proven to be stored: the table ``coverage``, changed only inside the transaction that stores the rows.
+"""What is proven to be stored: the ids of trades (``coverage``) and the slots of candles (``candle_coverage``).
 
-The ranges of a symbol are disjoint; those of one source that touch are one. The row with ``newest`` is the highest
-range of its symbol. Whoever changes a symbol's ranges first locks that row, all symbols of a batch in one statement
-and in one order: so two recorders on the same symbols wait for each other and never deadlock over coverage.
-All of this supposes READ COMMITTED, where each statement sees what was committed before it.
+Both tables are changed only inside the transaction that stores the rows; ``ranges`` says how, and why that is safe
+with several recorders at once. Beside them stand ``absences`` and ``candle_absences``: what is proven to exist nowhere.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
-from typing import Any, NamedTuple
+from datetime import UTC, datetime, timedelta
 
 from crypto_quant.continuity import Gap, RangeSet
+from crypto_quant.market import NS_PER_US, Timeframe
 from crypto_quant.seams import Covered, Source
 from crypto_quant.store.queries import Reading
+from crypto_quant.store.ranges import Claim, RangeTable, Series
 
-_Series = tuple[str, str]
+_IDS = RangeTable("coverage", "absences", ("venue", "symbol"), "first_id", "last_id")
+_SLOTS = RangeTable("candle_coverage", "candle_absences", ("venue", "symbol", "timeframe"), "first_slot", "last_slot")
 
-# The common case in one statement: the range continues the newest one of its symbol, or is its first. On a conflict
-# the row is locked whether the condition holds or not, and it is its latest version that is looked at.
-_GROW = """
-INSERT INTO coverage (venue, symbol, first_id, last_id, source, newest)
-SELECT venue, symbol, first_id, last_id, source, true
-FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::text[])
-    AS given (venue, symbol, first_id, last_id, source)
-ORDER BY venue COLLATE "C", symbol COLLATE "C"
-ON CONFLICT (venue, symbol) WHERE newest
-DO UPDATE SET last_id = excluded.last_id, updated_at = now()
-WHERE coverage.last_id = excluded.first_id - 1 AND coverage.source = excluded.source
-RETURNING venue, symbol"""
-
-# Locks alone: the newest row of each symbol, in the same order.
-_LOCK = """
-SELECT c.venue, c.symbol
-FROM unnest($1::text[], $2::text[]) AS given (venue, symbol)
-JOIN coverage c ON c.venue = given.venue AND c.symbol = given.symbol AND c.newest
-ORDER BY c.venue COLLATE "C", c.symbol COLLATE "C" FOR UPDATE OF c"""
-
-# What a change between two ids (inclusive) can touch: from the range that begins at or below the lower one to those
-# that begin at or below the higher one, and the newest.
-_NEIGHBOURS = """
-SELECT c.venue, c.symbol, c.first_id, c.last_id, c.source, c.newest, c.recorded_at
-FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[]) AS given (venue, symbol, low, high)
-CROSS JOIN LATERAL (
-    SELECT * FROM coverage WHERE venue = given.venue AND symbol = given.symbol AND newest
-    UNION
-    SELECT * FROM coverage
-    WHERE venue = given.venue AND symbol = given.symbol AND first_id <= given.high
-        AND first_id >= COALESCE(
-            (SELECT max(first_id) FROM coverage
-             WHERE venue = given.venue AND symbol = given.symbol AND first_id <= given.low), 0)
-) AS c
-ORDER BY c.venue, c.symbol, c.first_id"""
-
-_REMOVE = """
-DELETE FROM coverage USING unnest($1::text[], $2::text[], $3::bigint[]) AS gone (venue, symbol, first_id)
-WHERE coverage.venue = gone.venue AND coverage.symbol = gone.symbol AND coverage.first_id = gone.first_id"""
-
-_INSERT = """
-INSERT INTO coverage (venue, symbol, first_id, last_id, source, newest, recorded_at)
-SELECT venue, symbol, first_id, last_id, source, newest, COALESCE(recorded_at, now())
-FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::boolean[], $7::timestamptz[])
-    AS given (venue, symbol, first_id, last_id, source, newest, recorded_at)"""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # Gaps and islands: an id less its rank is the same along a run of ids.
 _ISLANDS = """
@@ -69,48 +25,54 @@ FROM (SELECT trade_id, trade_id - dense_rank() OVER (ORDER BY trade_id) AS islan
       FROM trades WHERE venue = $1 AND symbol = $2 AND trade_id >= 0) AS numbered
 GROUP BY island ORDER BY 1"""
 
-
-class _Row(NamedTuple):
-    """One range as it stands, or will stand, in the table; ``recorded_at`` None is now."""
-
-    first: int
-    last: int
-    source: str
-    newest: bool
-    recorded_at: datetime | None
+# The same of candles, by slot: `market.Timeframe.slot` in SQL, for candles that open on the raster (of 3d: on any).
+# On it open times are whole seconds, so that what is computed here in floating point is exact.
+_CANDLE_ISLANDS = """
+SELECT symbol, timeframe, min(slot), max(slot)
+FROM (SELECT symbol, timeframe, slot,
+             slot - dense_rank() OVER (PARTITION BY symbol, timeframe ORDER BY slot) AS island
+      FROM unnest($2::text[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::bigint[], $7::bigint[])
+          AS given (symbol, timeframe, since, until, length_s, base_s)
+      CROSS JOIN LATERAL (
+          SELECT CASE WHEN given.length_s IS NULL
+                      THEN (date_part('year', "time") * 12 + date_part('month', "time"))::bigint - 1 - 1970 * 12
+                      ELSE (date_part('epoch', "time")::bigint - given.base_s) / given.length_s END AS slot
+          FROM candles c
+          WHERE c.venue = $1 AND c.symbol = given.symbol AND c.timeframe = given.timeframe
+            AND c."time" >= given.since AND c."time" < given.until AND c."time" >= $8
+            AND CASE WHEN given.timeframe = '3d' THEN true
+                     WHEN given.length_s IS NULL THEN "time" = date_trunc('month', "time")
+                     ELSE "time" = date_bin(make_interval(secs => given.length_s), "time", to_timestamp(given.base_s))
+                END) AS opened
+     ) AS numbered
+WHERE slot >= 0 GROUP BY symbol, timeframe, island ORDER BY 1, 2, 3"""
 
 
 async def extend(connection: Reading, covered: Iterable[Covered]) -> list[Covered]:
     """Add ranges to what is proven; return those parts of them that were proven before.
 
-    Call it in a READ COMMITTED transaction, after its rows were stored and as its last work: the symbols' newest
-    ranges stay locked until it ends. Ids that were covered keep the source that covered them first. One statement
-    when each symbol's range continues its newest one, at most four otherwise, whatever the number of symbols.
-    Raises ValueError for a range that is none, before anything is done.
+    Call it in a READ COMMITTED transaction, after its rows were stored and as its last work: the series' newest
+    ranges stay locked until it ends. What was covered keeps the source that covered it first. One statement when each
+    series' range continues its newest one, at most four otherwise, whatever the number of series. Raises ValueError
+    for a range that is none, before anything of its table is done.
     """
-    given = _by_series(covered)
-    if not given:
-        return []
-    first_ones = [(*series, *ranges[0]) for series, ranges in given.items()]
-    done = {(row[0], row[1]) for row in await connection.fetch(_GROW, *_columns(first_ones, 5))}
-    left = {series: ranges[series in done :] for series, ranges in given.items()}
-    left = {series: ranges for series, ranges in left.items() if ranges}
-    if not left:
-        return []
-    held = await _neighbours(connection, {series: [(a, b) for a, b, _ in ranges] for series, ranges in left.items()})
-    known: list[Covered] = []
-    after: dict[_Series, list[_Row]] = {}
-    for series, ranges in left.items():
-        before = held.get(series, [])
-        covered_before = RangeSet((row.first, row.last) for row in before)
-        if series in done:
-            first, last, _ = given[series][0]
-            covered_before.discard(first, last)
-        after[series] = _added(before, ranges)
-        for first, last, source in ranges:
-            known += [Covered(*series, a, b, Source(source)) for a, b in covered_before.within(first, last)]
-    await _replace(connection, held, after)
+    ids: dict[Series, list[Claim]] = {}
+    slots: dict[Series, list[Claim]] = {}
+    for each in covered:
+        claim = (each.first, each.last, each.source.value)
+        if each.timeframe is None:
+            ids.setdefault((each.venue, each.symbol), []).append(claim)
+        else:
+            slots.setdefault((each.venue, each.symbol, each.timeframe), []).append(claim)
+    known = []
+    if ids:
+        known += _covered(await _IDS.extend(connection, ids))
+    if slots:
+        known += _covered(await _SLOTS.extend(connection, slots))
     return known
+
+
+# -- the ids of trades --------------------------------------------------------------------------------------
 
 
 async def retract(connection: Reading, venue: str, symbol: str, ranges: Sequence[tuple[int, int]]) -> None:
@@ -118,18 +80,7 @@ async def retract(connection: Reading, venue: str, symbol: str, ranges: Sequence
 
     Call it in a READ COMMITTED transaction.
     """
-    series = (venue, symbol)
-    if not ranges:
-        return
-    await connection.fetch(_LOCK, [venue], [symbol])
-    held = await _neighbours(connection, {series: ranges})
-    gone = RangeSet(ranges)
-    kept = [
-        row._replace(first=first, last=last)
-        for row in held.get(series, [])
-        for first, last in gone.missing(row.first, row.last)
-    ]
-    await _replace(connection, held, {series: _marked(kept)})
+    await _IDS.retract(connection, (venue, symbol), ranges)
 
 
 async def load(connection: Reading, venue: str, symbols: Sequence[str] | None = None) -> dict[str, list[Covered]]:
@@ -180,25 +131,9 @@ async def record_absence(connection: Reading, venue: str, symbol: str, first: in
     ``proof`` says who was asked for what, when, and what the answer was. Call it in a transaction. Raises ValueError
     when there is no proof, or one of the ids is covered: what is stored exists.
     """
-    if not proof.strip():
-        raise ValueError("an absence needs a proof")
-    await connection.fetch(_LOCK, [venue], [symbol])
-    held = await _neighbours(connection, {(venue, symbol): [(first, last)]})
-    stored = RangeSet((row.first, row.last) for row in held.get((venue, symbol), [])).within(first, last)
+    stored = await _IDS.record_absence(connection, (venue, symbol), first, last, proof)
     if stored:
         raise ValueError(f"{symbol}: ids {stored[0][0]} to {stored[0][1]} are covered, so they exist")
-    known = RangeSet((await load_absences(connection, venue, [symbol])).get(symbol, []))
-    new = known.missing(first, last)
-    await connection.fetch(
-        "INSERT INTO absences (venue, symbol, first_id, last_id, proof)"
-        " SELECT $1, $2, first_id, last_id, $5 FROM unnest($3::bigint[], $4::bigint[]) AS given (first_id, last_id)"
-        " ON CONFLICT DO NOTHING",
-        venue,
-        symbol,
-        [gap.first for gap in new],
-        [gap.last for gap in new],
-        proof,
-    )
 
 
 async def cover_stored(connection: Reading, venue: str, symbol: str) -> list[tuple[int, int]]:
@@ -213,76 +148,70 @@ async def cover_stored(connection: Reading, venue: str, symbol: str) -> list[tup
     return found
 
 
-def _by_series(covered: Iterable[Covered]) -> dict[_Series, list[tuple[int, int, str]]]:
-    """Return the given ranges by series, lowest first; what touches within one source is joined."""
-    given: dict[_Series, list[tuple[int, int, str]]] = {}
-    for each in covered:
-        if not 0 <= each.first <= each.last:
-            raise ValueError(f"{each.symbol}: {each.first} to {each.last} is no range of ids")
-        given.setdefault((each.venue, each.symbol), []).append((each.first, each.last, each.source.value))
-    return {series: ranges if len(ranges) == 1 else _joined(ranges) for series, ranges in given.items()}
+# -- the slots of candles -----------------------------------------------------------------------------------
 
 
-def _joined(ranges: Iterable[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
-    by_source: dict[str, RangeSet] = {}
-    for first, last, source in ranges:
-        by_source.setdefault(source, RangeSet()).add(first, last)
-    return sorted((first, last, source) for source, joined in by_source.items() for first, last in joined.ranges())
+async def load_slots(connection: Reading, wanted: Sequence[tuple[str, str, str]]) -> dict[Series, list[Covered]]:
+    """Return the proven ranges of each (venue, symbol, timeframe), lowest first; no range, no entry."""
+    found = await _SLOTS.load(connection, wanted)
+    return {series: _covered({series: claims}) for series, claims in found.items()}
 
 
-async def _neighbours(
-    connection: Reading, ranges: Mapping[_Series, Sequence[tuple[int, int]]]
-) -> dict[_Series, list[_Row]]:
-    """Return the rows that a change of these ranges can touch, with the newest of each series, lowest first."""
-    # one id to each side: what lies there may be joined
-    wanted = [
-        (*series, max(0, min(a for a, _ in each) - 1), min(max(b for _, b in each) + 1, 2**63 - 1))
-        for series, each in ranges.items()
-    ]
-    held: dict[_Series, list[_Row]] = {}
-    for venue, symbol, first, last, source, newest, at in await connection.fetch(_NEIGHBOURS, *_columns(wanted, 4)):
-        held.setdefault((venue, symbol), []).append(_Row(first, last, source, newest, at))
-    return held
+async def load_absent_slots(
+    connection: Reading, wanted: Sequence[tuple[str, str, str]]
+) -> dict[Series, list[tuple[int, int]]]:
+    """Return the slots (inclusive ranges) of each (venue, symbol, timeframe) that are proven to exist nowhere."""
+    return await _SLOTS.load_absences(connection, wanted)
 
 
-def _added(held: Sequence[_Row], ranges: Iterable[tuple[int, int, str]]) -> list[_Row]:
-    """Return the rows that hold ``ranges`` as well; ids that were held keep their row."""
-    rows = sorted(held)
-    for first, last, source in ranges:
-        for gap in RangeSet((row.first, row.last) for row in rows).missing(first, last):
-            rows.append(_Row(gap.first, gap.last, source, newest=False, recorded_at=None))
-        rows.sort()
-    joined: list[_Row] = []
-    for row in rows:
-        below = joined[-1] if joined else None
-        if below is not None and below.last == row.first - 1 and below.source == row.source:
-            begun = [at for at in (below.recorded_at, row.recorded_at) if at is not None]
-            joined[-1] = below._replace(last=row.last, recorded_at=min(begun, default=None))
-        else:
-            joined.append(row)
-    return _marked(joined)
-
-
-def _marked(rows: Sequence[_Row]) -> list[_Row]:
-    """Return the rows with the highest one, and no other, marked as the newest."""
-    return [row._replace(newest=at == len(rows) - 1) for at, row in enumerate(rows)]
-
-
-async def _replace(
-    connection: Reading, before: Mapping[_Series, Sequence[_Row]], after: Mapping[_Series, Sequence[_Row]]
+async def record_absent_slots(
+    connection: Reading, series: tuple[str, str, str], first: int, last: int, proof: str
 ) -> None:
-    """Write the difference between two states of some series."""
-    gone, new = [], []
-    for series, rows in after.items():
-        held, wanted = set(before.get(series, ())), set(rows)
-        gone += [(*series, row.first) for row in held - wanted]
-        new += [(*series, *row) for row in rows if row not in held]
-    if gone:
-        await connection.fetch(_REMOVE, *_columns(gone, 3))
-    if new:
-        await connection.fetch(_INSERT, *_columns(new, 7))
+    """Record that no source has the candles ``first`` to ``last`` (slots, inclusive).
+
+    As ``record_absence``, with the same errors.
+    """
+    stored = await _SLOTS.record_absence(connection, series, first, last, proof)
+    if stored:
+        raise ValueError(f"{' '.join(series[1:])}: slots {stored[0][0]} to {stored[0][1]} are covered, so they exist")
 
 
-def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:
-    """Return the rows as ``width`` columns, as unnest takes them."""
-    return [[row[at] for row in rows] for at in range(width)]
+async def cover_stored_candles(
+    connection: Reading, venue: str, spans: Mapping[tuple[str, Timeframe], tuple[int, int]]
+) -> list[Covered]:
+    """Derive what is proven from the rows of ``candles``, of each (symbol, timeframe) within its span; return it.
+
+    A span is two times in ns, the first inclusive, the second exclusive. What was not covered before is so from now
+    on, as ``stored``. One statement reads no more than the index of these spans. Call it in a READ COMMITTED
+    transaction.
+    """
+    if not spans:
+        return []
+    series = list(spans)
+    since = [_moment(spans[each][0]) for each in series]
+    rows = await connection.fetch(
+        _CANDLE_ISLANDS,
+        venue,
+        [symbol for symbol, _ in series],
+        [timeframe.value for _, timeframe in series],
+        since,
+        [_moment(spans[each][1]) for each in series],
+        [timeframe.length_s for _, timeframe in series],
+        [timeframe.slot_base_s for _, timeframe in series],
+        min(since),
+    )
+    found = [Covered(venue, row[0], row[2], row[3], Source.STORED, row[1]) for row in rows]
+    await extend(connection, found)
+    return found
+
+
+def _covered(found: Mapping[Series, Iterable[Claim]]) -> list[Covered]:
+    return [
+        Covered(series[0], series[1], first, last, Source(source), *series[2:])
+        for series, claims in found.items()
+        for first, last, source in claims
+    ]
+
+
+def _moment(time_ns: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=time_ns // NS_PER_US)

@@ -48,9 +48,17 @@ EXPECTED: Mapping[str, Mapping[str, str]] = {
         "venue": _TEXT, "symbol": _TEXT, "timeframe": _TEXT, "time": _TIME, "field": _TEXT, "stored": _TEXT,
         "derived": _TEXT, "checked_at": _TIME,
     },
+    "candle_coverage": {
+        "venue": _TEXT, "symbol": _TEXT, "timeframe": _TEXT, "first_slot": _ID, "last_slot": _ID, "source": _TEXT,
+        "newest": "boolean", "recorded_at": _TIME, "updated_at": _TIME,
+    },
+    "candle_absences": {
+        "venue": _TEXT, "symbol": _TEXT, "timeframe": _TEXT, "first_slot": _ID, "last_slot": _ID, "proof": _TEXT,
+        "proven_at": _TIME,
+    },
 }  # fmt: skip
 # which version made a table, where it was not the first
-_MADE_BY = {"coverage": 2, "absences": 2, "verdicts": 3}
+_MADE_BY = {"coverage": 2, "absences": 2, "verdicts": 3, "candle_coverage": 4, "candle_absences": 4}
 
 
 class Migration(msgspec.Struct, frozen=True):

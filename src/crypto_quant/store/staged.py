@@ -42,6 +42,13 @@ _STAGED: Mapping[Table, tuple[str, str]] = {
 # A fresh temporary table lies in the order of its COPY: the number of a row there is its place in the batch, from 1.
 _NUMBERED = f"(SELECT ctid AS place, row_number() OVER (ORDER BY ctid) AS number, * FROM pg_temp.{_STAGE}) AS s"  # noqa: S608
 
+# Which candles are new is for the database to say: another recorder may store the same ones now. Of the rows of one
+# key it is the first.
+_INSERT_CANDLES = f"""
+WITH new AS ({_STAGED[Table.CANDLES][1]} RETURNING venue, symbol, timeframe, "time")
+SELECT min(s.number) AS number FROM new JOIN {_NUMBERED} USING (venue, symbol, timeframe, "time")
+GROUP BY "time", venue, symbol, timeframe"""  # noqa: S608
+
 _BOUNDS = f'SELECT min("time"), max("time") FROM pg_temp.{_STAGE}'  # noqa: S608
 
 # Rows that look new by their key although coverage says that their id is stored.
@@ -83,8 +90,9 @@ async def store_staged(connection: PoolConnectionProxy, batch: Batch, data: Copy
             hint="A row is not exactly one line",
         )
     if batch.table is not Table.TRADES:
-        written = count_of(await connection.execute(insert, []))
-        return Receipt(written=written, duplicates=len(batch.rows) - written)
+        new = {row["number"] - 1 for row in await connection.fetch(_INSERT_CANDLES, [])}
+        repeated = tuple(place for place in range(len(batch.rows)) if place not in new)
+        return Receipt(written=len(new), duplicates=len(repeated), repeated=repeated)
     bounds = await connection.fetchrow(_BOUNDS)
     assert bounds is not None  # noqa: S101 - an aggregate without GROUP BY has one row
     earliest, latest = bounds

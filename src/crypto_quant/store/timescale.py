@@ -1,6 +1,7 @@
 """The sink: batches of COPY text into PostgreSQL or TimescaleDB, each row once.
 
-A batch goes straight into its table by COPY; what it proves is added to ``coverage`` in the same transaction. Only
+A batch goes straight into its table by COPY; what it proves is added to ``coverage`` (of candles: ``candle_coverage``)
+in the same transaction. Only
 when that hits rows or ids which are there already does it go through a temporary table and ``INSERT … ON CONFLICT DO
 NOTHING``; and as long as batches keep bringing such rows (a replay, a second recorder) the next ones take that way at
 once.
@@ -36,7 +37,7 @@ _ATTEMPTS = 4
 
 
 # tables whose rows are made here, and not by whoever gives a batch
-_PROOFS = ("coverage", "absences")
+_PROOFS = ("coverage", "absences", "candle_coverage", "candle_absences")
 
 
 class _NotNew(Exception):
@@ -283,8 +284,10 @@ async def _store_new(connection: PoolConnectionProxy, batch: Batch, data: CopyTe
             status = await connection.copy_to_table(
                 batch.table, source=data, columns=COLUMNS[batch.table], format="text"
             )
-            # an id that is proven to be stored has come as a new row: the same trade with another time?
-            if count_of(status) != len(batch.rows) or await coverage.extend(connection, batch.covered):
+            known = await coverage.extend(connection, batch.covered)
+            # an id that is proven to be stored has come as a new row: the same trade with another time? A candle's
+            # key is its slot: a new row of a proven one was deleted meanwhile
+            if count_of(status) != len(batch.rows) or (known and batch.table is Table.TRADES):
                 raise _NotNew
     return Receipt(written=len(batch.rows), duplicates=0)
 

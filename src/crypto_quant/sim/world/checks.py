@@ -112,6 +112,10 @@ class Checks:
             empty = claimed - database.ids.get(symbol, set())
             if empty:
                 raise Broken(f"{symbol}: {len(empty)} ids are covered and not stored, the first {min(empty)}")
+        for (symbol, interval), slots in database.slots.items():
+            opens = {open_us // LENGTHS_US[interval] for open_us in self._candles.get((symbol, interval), ())}
+            if slots - opens:
+                raise Broken(f"{symbol} {interval}: slots are covered and not stored, the first {min(slots - opens)}")
         for symbol, absent in database.absent.items():
             if absent:
                 raise Broken(f"{symbol}: {len(absent)} ids are recorded as absent, though the exchange has them")
@@ -163,8 +167,7 @@ class Checks:
             last_us = before_us - length_us - grace_us
             for symbol in self._exchange.plan.settings.symbols:
                 had = self._candles.get((symbol, interval), set())
-                # a recording goes on behind the newest candle that is stored
-                begin_us = life.newest_candles.get((symbol, interval), first_us)
+                begin_us = min(had, default=first_us)
                 wanted = self._exchange.candles(wire_symbol(symbol), interval, begin_us, last_us)
                 missing = [candle.open_us for candle in wanted if candle.open_us not in had]
                 if missing:

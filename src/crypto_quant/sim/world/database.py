@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from random import Random
 
 from crypto_quant.errors import StoreDenied, StoreRejected, StoreUnavailable
 from crypto_quant.flow.intake import Known
-from crypto_quant.seams import COLUMNS, Batch, PoolUse, Receipt, Table
+from crypto_quant.market import Timeframe
+from crypto_quant.seams import COLUMNS, Batch, KnownSlots, PoolUse, Receipt, Table
 from crypto_quant.sim.world.exchange import Exchange
 
 Row = dict[str, str]
@@ -30,20 +31,15 @@ class Database:
         # symbol -> ids that are claimed to be stored, and ids that are claimed to be nowhere
         self.covered: dict[str, set[int]] = {}
         self.absent: dict[str, set[int]] = {}
+        # the same of candles, (symbol, timeframe) -> slots
+        self.slots: dict[tuple[str, str], set[int]] = {}
+        self.absent_slots: dict[tuple[str, str], set[int]] = {}
         self._keys: set[tuple[str, ...]] = set()
         self._on_commit = on_commit
 
     def known(self, symbol: str) -> Known:
         """Return what is covered of a symbol, as a recorder reads it when it starts."""
         return Known(ranges(self.covered.get(symbol, ())), ranges(self.absent.get(symbol, ())))
-
-    def newest_candles(self) -> dict[tuple[str, str], int]:
-        """Return the open time (µs) of the newest candle of each (symbol, timeframe) that has any."""
-        newest: dict[tuple[str, str], str] = {}
-        for row in self.rows[Table.CANDLES]:
-            key = row["symbol"], row["timeframe"]
-            newest[key] = max(newest.get(key, ""), row["time"])
-        return {key: microseconds(text) for key, text in newest.items()}
 
     def open(self, process: str) -> "WorldSink":
         """Return the sink of a process."""
@@ -75,9 +71,11 @@ class Database:
         if refused:
             raise StoreRejected("a row is refused", subject=batch.table.value)
         written = 0
-        for row in rows:
+        repeated = []
+        for place, row in enumerate(rows):
             key = self.key(batch.table, row)
             if key in self._keys:
+                repeated.append(place)
                 continue
             self._keys.add(key)
             written += 1
@@ -86,8 +84,12 @@ class Database:
                 self.ids.setdefault(row["symbol"], set()).add(int(row["trade_id"]))
             self._on_commit(batch.table, row)
         for claim in batch.covered:
-            self.covered.setdefault(claim.symbol, set()).update(range(claim.first, claim.last + 1))
-        return Receipt(written, len(rows) - written)
+            if claim.timeframe is None:
+                claimed = self.covered.setdefault(claim.symbol, set())
+            else:
+                claimed = self.slots.setdefault((claim.symbol, claim.timeframe), set())
+            claimed.update(range(claim.first, claim.last + 1))
+        return Receipt(written, len(rows) - written, (), repeated if batch.table is Table.CANDLES else ())
 
     def load(self, batch: Batch) -> None:
         """Store rows by hand; one that is refused stays in its file."""
@@ -167,7 +169,9 @@ class WorldLedger:
         self._database.health()
         self._database.absent.setdefault(symbol, set()).update(range(first, last + 1))
 
-    async def candles_between(self, venue: str, symbol: str, timeframe: str, first_ns: int, end_ns: int) -> int:
+    async def held_slots(
+        self, venue: str, symbol: str, timeframe: Timeframe, first_ns: int, end_ns: int
+    ) -> Sequence[tuple[int, int]]:
         """No running recorder asks this."""
         raise NotImplementedError
 
@@ -187,12 +191,28 @@ class WorldLedger:
         self._database.health()
         return "the server"
 
-    async def latest_candles(self, venue: str, series: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
-        """Return the open time (ns) of the newest candle of each (symbol, timeframe) that has any."""
+    async def known_slots(
+        self, venue: str, since_ns: Mapping[tuple[str, Timeframe], int]
+    ) -> dict[tuple[str, Timeframe], KnownSlots]:
+        """Return what is claimed of each series that has a candle."""
+        await asyncio.sleep(0.001)
+        database = self._database
+        database.health()
+        return {
+            key: KnownSlots(ranges(database.slots[name]), ranges(database.absent_slots.get(name, ())))
+            for key in since_ns
+            if (name := (key[0], key[1].value)) in database.slots
+        }
+
+    async def record_absent_slots(
+        self, venue: str, symbol: str, timeframe: str, ranges: Sequence[tuple[int, int]], proof: str
+    ) -> None:
+        """Claim that no source has these candles."""
         await asyncio.sleep(0.001)
         self._database.health()
-        newest = self._database.newest_candles()
-        return {key: newest[key] * 1000 for key in series if key in newest}
+        claimed = self._database.absent_slots.setdefault((symbol, timeframe), set())
+        for first, last in ranges:
+            claimed.update(range(first, last + 1))
 
 
 def microseconds(text: str) -> int:

@@ -73,8 +73,6 @@ class Life:
         self.ending: Ending | None = None
         self.refused_start = False
         self.recording_from_us = 0
-        # (symbol, timeframe) -> open time in µs of the newest candle that was stored when it started
-        self.newest_candles: dict[tuple[str, str], int] = {}
         self.heard: dict[str, set[int]] = {}
         self.absent: list[events.CandleAbsent] = []
         self._network = network
@@ -100,7 +98,6 @@ class Life:
             self._cannot_start(problem)
             return
         ledger = WorldLedger(self._database)
-        self.newest_candles = self._database.newest_candles()
         parts = assemble(
             settings,
             spec,
@@ -121,7 +118,7 @@ class Life:
             save_leftover=self.disk.save,
         )
         try:
-            await owe_candles(ledger, settings.venue, parts.intake.clocks, exchange_ns)
+            await owe_candles(ledger, settings.venue, parts.intake.clocks, exchange_ns, self._emit)
         except (RetryableError, StoreDenied) as problem:
             self._cannot_start(problem)
             return
