@@ -39,6 +39,7 @@ class CandleKeeper:
         self._rest = rest
         self._emit = emit
         self._tick_s = tick_s
+        self._paused = False
         self._started = False
         # per candle clock: (when it was looked at, the newest open time that was overdue then), oldest first
         self._looks: dict[tuple[str, Timeframe], list[tuple[float, int]]] = {}
@@ -62,10 +63,18 @@ class CandleKeeper:
                 await self._ask_time(self._rest)
             await self.look()
 
+    def pause(self) -> None:
+        """Fetch nothing more for now: too many rows wait. What is owed stays owed."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Fetch again."""
+        self._paused = False
+
     async def look(self) -> None:
         """Fetch what is overdue now."""
         exchange_ns = self._intake.exchange_ns
-        if not exchange_ns:
+        if not exchange_ns or self._paused:
             return
         if not self._started:
             self._started = True
@@ -112,6 +121,8 @@ class CandleKeeper:
     ) -> None:
         clock = self._intake.clocks[symbol, timeframe]
         for page_first, page_last in _pages(timeframe, first_ns, last_ns):
+            if self._paused:
+                return
             wanted = list(_opens(timeframe, page_first, page_last))
             self._emit(
                 events.CandleOverdue(
