@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from planted_oddities import PLANTED
 
 from crypto_quant.binance import wire
 from crypto_quant.binance.session import Session
@@ -348,6 +349,9 @@ def a_page_is_cut_short_by_one(patch: pytest.MonkeyPatch) -> None:
         return await trades(self, symbol, ids, rows[:-1], *rest)
 
     patch.setattr(Delivery, "trades", short)
+
+
+MUTATIONS.update({plant.__name__: (plant, finder) for plant, finder in PLANTED.items()})
 
 
 @pytest.mark.parametrize("name", MUTATIONS)
