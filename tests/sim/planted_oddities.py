@@ -86,6 +86,14 @@ def what_rest_tells_of_is_not_taken_for_missing(patch: pytest.MonkeyPatch) -> No
 
 def a_repetition_is_dropped_unseen(patch: pytest.MonkeyPatch) -> None:
     """The sequencer's word is taken for it, and nobody compares."""
+    _drop(patch, Verdict.DUPLICATE)
+
+
+def what_comes_late_is_dropped(patch: pytest.MonkeyPatch) -> None:
+    _drop(patch, Verdict.LATE)
+
+
+def _drop(patch: pytest.MonkeyPatch, dropped: Verdict) -> None:
     is_new = Intake._is_new
 
     def careless(self: Intake, *arguments: Any) -> bool:
@@ -93,7 +101,7 @@ def a_repetition_is_dropped_unseen(patch: pytest.MonkeyPatch) -> None:
 
         def judged(sequencer: Sequencer, trade_id: int) -> Verdict:
             verdict = observe(sequencer, trade_id)
-            if verdict is Verdict.DUPLICATE:
+            if verdict is dropped:
                 raise _Dropped
             return verdict
 
@@ -159,6 +167,7 @@ PLANTED = {
     a_silent_stream_is_told_and_its_link_kept: 1025,
     what_rest_tells_of_is_not_taken_for_missing: 1013,
     a_repetition_is_dropped_unseen: 1000,
+    what_comes_late_is_dropped: 1001,
     a_contradiction_is_not_kept: 1000,
     the_latest_version_of_a_trade_wins: 1000,
     two_recorders_overwrite_each_others_coverage: 1019,

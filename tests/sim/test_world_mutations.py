@@ -68,17 +68,6 @@ def sequencer_sees_no_gap(patch: pytest.MonkeyPatch) -> None:
 
 
 @bug(1001)
-def sequencer_takes_late_ids_for_duplicates(patch: pytest.MonkeyPatch) -> None:
-    observe = Sequencer.observe
-
-    def worse(self: Sequencer, trade_id: int) -> Verdict:
-        verdict = observe(self, trade_id)
-        return Verdict.DUPLICATE if verdict is Verdict.LATE else verdict
-
-    patch.setattr(Sequencer, "observe", worse)
-
-
-@bug(1001)
 def writer_drops_a_batch_when_the_store_is_away(patch: pytest.MonkeyPatch) -> None:
     insist = TimescaleWriter._insist
 
