@@ -100,7 +100,7 @@ def a_refused_row_takes_its_neighbours_along(patch: pytest.MonkeyPatch) -> None:
 
     def database_refuses(self: TimescaleWriter, lane: Any, row: bytes) -> None:
         sink: Any = self._sink
-        if sink._database.refuses(database_module.parse(lane.table, row)):
+        if sink._sink._database.refuses(database_module.parse(lane.table, row)):
             raise StoreRejected("a row is refused")
 
     patch.setattr(TimescaleWriter, "_store", careless)

@@ -172,8 +172,9 @@ class Checks:
             stored = database.ids.get(symbol, set()) | database.refused.get(symbol, set())
             if last > max(stored, default=-1) and self._may_know(last, symbol, life, stored):
                 return f"{symbol}: the exchange has printed {last}, the highest stored is {max(stored, default=-1)}"
-            if stored:
-                missing = set(range(min(stored), last)) - stored - database.absent.get(symbol, set())
+            if database.ids.get(symbol):
+                # what lies between a row that was refused and the first one stored is no gap of the coverage
+                missing = set(range(min(database.ids[symbol]), last)) - stored - database.absent.get(symbol, set())
                 missing = {number for number in missing if self._can_be_told(wire_symbol(symbol), number)}
                 if missing:
                     return f"{symbol}: {len(missing)} ids are still missing, the first {min(missing)}"
