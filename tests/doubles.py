@@ -3,6 +3,7 @@
 import re
 from datetime import UTC, datetime, timedelta
 from decimal import Context, Decimal, InvalidOperation
+from itertools import pairwise
 
 from crypto_quant.continuity import RangeSet
 from crypto_quant.errors import StoreRejected, StoreUnavailable
@@ -50,11 +51,22 @@ class MemorySink:
             raise self.failures.pop(0)
         parsed = [_parse(batch.table, row) for row in batch.rows]
         table = self.rows[batch.table]
-        written, repeated, conflicting = 0, [], []
+        written = 0
+        repeated: list[int] = []
+        conflicting: list[int] = []
+        told: dict[tuple[object, ...], object] = {}
+        ids = sorted((each.venue, each.symbol, each.first, each.last) for each in batch.covered)
+        if batch.table is Table.TRADES and any(a[:2] == b[:2] and b[2] <= a[3] for a, b in pairwise(ids)):
+            # an id is told twice: what the first row of it proves counts for the second
+            for values in parsed:
+                told.setdefault((values["venue"], values["symbol"], values["trade_id"]), values["time"])
         for place, values in enumerate(parsed):
             key = tuple(values[column] for column in KEYS[batch.table])
             held = table.get(key)
-            if batch.table is Table.TRADES and self._conflicts(values, held):
+            first = told.get((values.get("venue"), values.get("symbol"), values.get("trade_id")), values["time"])
+            if batch.table is Table.TRADES and (
+                self._conflicts(values, held) or (held is None and first != values["time"])
+            ):
                 conflicting.append(place)
             elif held is None:
                 table[key] = values
@@ -67,8 +79,8 @@ class MemorySink:
             else:
                 proven = self.slots.setdefault((each.venue, each.symbol, each.timeframe), RangeSet())
             proven.add(each.first, each.last)
-        told = tuple(repeated) if batch.table is Table.CANDLES else ()
-        return Receipt(written, len(repeated), tuple(conflicting), told)
+        places = tuple(repeated) if batch.table is Table.CANDLES else ()
+        return Receipt(written, len(repeated), tuple(conflicting), places)
 
     def _conflicts(self, values: dict[str, object], held: dict[str, object] | None) -> bool:
         if held is not None:

@@ -218,7 +218,7 @@ class Verdict(IntEnum):
     NEW = 0
     """The next one, or the very first."""
     DUPLICATE = 1
-    """Seen before in this run; the only verdict that lets a trade be left out."""
+    """Seen before in this run; whether it is the same trade, its content tells."""
     GAP = 2
     """New, and ids before it are missing: see ``Sequencer.newest_gap``."""
     LATE = 3
@@ -272,7 +272,7 @@ class Sequencer:
             self._settled.add(first, last)
 
     def observe(self, trade_id: int) -> Verdict:
-        """Account for one id; anything but DUPLICATE is to be stored."""
+        """Account for one id; anything but DUPLICATE is new here."""
         if trade_id > self.last:
             return self._advance(trade_id)
         if trade_id >= self._floor:
@@ -298,6 +298,18 @@ class Sequencer:
     def found(self, first: int, last: int) -> None:
         """Account for ids (inclusive) that came another way than through ``observe``: a backfill has stored them."""
         self._missing.discard(first, last)
+
+    def issued(self, trade_id: int) -> Gap | None:
+        """Account for ids up to ``trade_id`` (inclusive) of which it is known only that the exchange has used them.
+
+        Returns those that lie above ``last``: they are missing. None when there are none, or nothing was seen yet.
+        """
+        if not 0 <= self.last < trade_id:
+            return None
+        gap = self.newest_gap = Gap(self.last + 1, trade_id)
+        self._missing.add(*gap)
+        self.last = trade_id
+        return gap
 
     def lost(self, first: int, last: int) -> list[Gap]:
         """Count ids (inclusive) as missing though they were had; return those that were not missing already.

@@ -451,6 +451,23 @@ async def test_the_same_trade_under_another_time_is_not_stored_twice(sink: Sink)
     assert await sink.write(over) == Receipt(written=0, duplicates=0, conflicting=(0,))
 
 
+async def test_two_versions_in_one_batch_are_told_apart_and_the_first_stays(sink: Sink) -> None:
+    """One differs in its content, the other in its time alone, which no unique key finds."""
+    for first in (1, 11):  # once into a fresh table, once beside rows that are there
+        told = [
+            trade(first),
+            trade(first, quantity="2"),
+            trade(first + 1),
+            trade(first + 1, time="2024-08-08 13:00:00+00"),
+        ]
+        covered = [*proving([first]).covered, *proving([first, first + 1]).covered, *proving([first + 1]).covered]
+        receipt = await sink.write(Batch(Table.TRADES, [*told, trade(first)], [*covered, *proving([first]).covered]))
+        assert receipt == Receipt(written=2, duplicates=1, conflicting=(1, 3))
+    assert await stored(sink, "trade_id") == [1, 2, 11, 12]
+    assert await stored(sink, "quantity") == [Decimal("0.0001")] * 4
+    assert await proven(sink) == [(1, 2), (11, 12)]
+
+
 async def test_an_id_that_the_exchange_uses_again_years_later_is_stored(sink: Sink) -> None:
     await sink.write(proving([1, 2, 3]))
     assert await sink.write(proving([1, 2, 3], day="2026-08-08")) == Receipt(written=3, duplicates=0)

@@ -84,6 +84,24 @@ async def test_the_psql_command_does_what_it_says(tmp_path: Path, database_url: 
     await sink.close()
 
 
+async def test_psql_stores_no_trade_under_two_times(tmp_path: Path, database_url: str) -> None:
+    rows = [trade_line(1), trade_line(2), trade_line(2).replace(b":00", b":01", 1), trade_line(3)]
+    stored_otherwise = trade_line(3).replace(b":00", b":01", 1)
+    assert len({*rows, stored_otherwise}) == 5
+    (left,) = write_leftover(tmp_path, [Batch(Table.TRADES, rows)])
+    program = psql()
+    sink = await open_sink(database_url)
+    await sink.write(Batch(Table.TRADES, [stored_otherwise]))
+    environment = os.environ | {"DATABASE_URL": database_url, "PATH": f"{Path(program).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(["sh", "-c", left.psql], env=environment, capture_output=True, text=True, check=False)  # noqa: ASYNC221
+    assert done.returncode == 0, done.stderr
+    async with sink.reading() as connection:
+        found = await connection.fetch("SELECT trade_id, time FROM trades ORDER BY trade_id, time")
+    assert [row["trade_id"] for row in found] == [1, 2, 3]
+    assert found[1]["time"] == found[0]["time"] < found[2]["time"]
+    await sink.close()
+
+
 async def test_rows_that_are_stored_with_another_content_are_named_by_their_place(
     database_url: str, tmp_path: Path
 ) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from planted_oddities import PLANTED
 
 from crypto_quant.binance import wire
 from crypto_quant.binance.session import Session
@@ -64,17 +65,6 @@ def sequencer_sees_no_gap(patch: pytest.MonkeyPatch) -> None:
         return Verdict.NEW
 
     patch.setattr(Sequencer, "observe", observe)
-
-
-@bug(1001)
-def sequencer_takes_late_ids_for_duplicates(patch: pytest.MonkeyPatch) -> None:
-    observe = Sequencer.observe
-
-    def worse(self: Sequencer, trade_id: int) -> Verdict:
-        verdict = observe(self, trade_id)
-        return Verdict.DUPLICATE if verdict is Verdict.LATE else verdict
-
-    patch.setattr(Sequencer, "observe", worse)
 
 
 @bug(1001)
@@ -369,6 +359,9 @@ def a_page_is_cut_short_by_one(patch: pytest.MonkeyPatch) -> None:
         return await trades(self, symbol, ids, rows[:-1], *rest)
 
     patch.setattr(Delivery, "trades", short)
+
+
+MUTATIONS.update({plant.__name__: (plant, finder) for plant, finder in PLANTED.items()})
 
 
 @pytest.mark.parametrize("name", MUTATIONS)

@@ -375,6 +375,15 @@ def test_the_first_candle_of_three_days_shows_where_they_are_cut() -> None:
     assert not clock.closed(opens)
 
 
+def test_ids_that_are_known_to_be_used_are_missing_until_they_come() -> None:
+    sequencer = Sequencer()
+    assert sequencer.issued(7) is None
+    sequencer.observe(3)
+    assert [sequencer.issued(3), sequencer.issued(6), sequencer.issued(5)] == [None, Gap(4, 6), None]
+    assert (sequencer.last, sequencer.missing, list(sequencer.gaps)) == (6, 3, [Gap(4, 6)])
+    assert [sequencer.observe(number) for number in (5, 7, 5)] == [Verdict.LATE, Verdict.NEW, Verdict.DUPLICATE]
+
+
 def test_runs_and_what_is_left() -> None:
     assert runs([]) == []
     assert runs([5]) == [Gap(5, 5)]

@@ -7,6 +7,7 @@ import random
 import zipfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from datetime import date
 from hashlib import sha256
 from pathlib import Path
 
@@ -14,7 +15,9 @@ import pytest
 from flow_doubles import Journal, MemoryQuarantine, MemorySink, until
 
 from crypto_quant import events
-from crypto_quant.binance.venues import venue_spec
+from crypto_quant.binance.archive import ArchiveFile
+from crypto_quant.binance.streams import Stream
+from crypto_quant.binance.venues import StreamKind, venue_spec
 from crypto_quant.continuity import Gap, Sequencer
 from crypto_quant.errors import StoreUnavailable
 from crypto_quant.flow import backfill
@@ -299,3 +302,23 @@ async def test_a_hole_that_was_begun_is_finished_though_the_newest_id_runs_away(
         await until(lambda: it.filler.idle)
     assert it.stored() == list(range(100, 200))
     assert not it.told.of(events.GapLeftOpen)
+
+
+async def test_a_file_that_two_want_is_fetched_once(tmp_path: Path) -> None:
+    """Two downloads into one file would mix: neither would ever match its checksum."""
+    made = Scene(tmp_path, range(100, 104), 10_000)
+    name = "BTCUSDT-aggTrades-2026-10-01.zip"
+    made.world.files[name] = set(range(100, 104))
+    file = ArchiveFile(Venue.SPOT, "btcusdt", Stream(StreamKind.AGG_TRADE), date(2026, 10, 1), date(2026, 10, 1), False)
+    downloads: list[str] = []
+    whole = made.world.download
+
+    async def slow(url: str, into: Path) -> HttpAnswer:
+        downloads.append(url)
+        await asyncio.sleep(0.01)
+        return await whole(url, into)
+
+    made.world.download = slow  # type: ignore[method-assign]
+    shelf = ArchiveShelf("http://x", made.world, tmp_path, made.told, random.Random(1))  # noqa: S311
+    assert len({await each for each in [asyncio.create_task(shelf.fetch(file)) for _ in range(3)]}) == 1
+    assert len(downloads) == 1

@@ -130,6 +130,17 @@ async def test_a_candle_is_fetched_after_its_grace_and_no_sooner() -> None:
     assert len(bench.http.asked) == 1
 
 
+async def test_while_paused_nothing_is_fetched_and_it_stays_owed() -> None:
+    bench = Bench()
+    await bench.at(5)
+    bench.keeper.pause()
+    await bench.at(200)
+    assert bench.http.asked == []
+    bench.keeper.resume()
+    await bench.at(200)
+    assert bench.minutes() == [0, 1, 2]
+
+
 async def test_it_must_be_overdue_for_a_while_by_our_clock_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(candles_module, "_SETTLE_S", 0.03)
     bench = Bench()

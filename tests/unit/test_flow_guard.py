@@ -30,6 +30,7 @@ class World:
         self.streamed = self.fetched = -1
         self.since: int | None = 0
         self.replaced: list[tuple[str, str]] = []
+        self.told: list[tuple[str, int]] = []
         self.journal = Journal()
         self.http = ScriptedHttp(*answers)
         rest = ExchangeRest(
@@ -45,8 +46,11 @@ class World:
             limits=LivenessLimits(settle_s=0.0),
         )
 
-    def newest(self, symbol: str) -> int:
+    def newest_streamed(self, symbol: str) -> int:
         return self.ids[symbol]
+
+    def issued(self, symbol: str, trade_id: int) -> None:
+        self.told.append((symbol, trade_id))
 
     def newest_candle(self, symbol: str, timeframe: Timeframe) -> int:
         return self.streamed
@@ -83,6 +87,16 @@ async def test_a_stalled_stream_is_told_and_replaced() -> None:
     told = world.journal.of(events.StreamStalled)
     assert [(e.symbol, e.stream, e.ours, e.exchanges) for e in told] == [("btcusdt", "btcusdt@aggTrade", 999, 5000)]
     assert world.replaced == [("btcusdt@aggTrade", "stream stalled")]
+    assert world.told == [("btcusdt", 5000)]
+
+
+async def test_what_was_printed_before_a_link_was_up_is_told_though_nothing_follows() -> None:
+    """A market that halts while nobody listens: no event of the stream will ever show the gap."""
+    world = World(page(5000))
+    world.ids["btcusdt"] = 999
+    await world.run(100)
+    assert world.replaced == []
+    assert set(world.told) == {("btcusdt", 5000)}
 
 
 async def test_a_quiet_market_leaves_the_link_alone() -> None:

@@ -125,11 +125,12 @@ def test_a_flood_of_damage_is_kept_whole_and_told_in_part() -> None:
     assert [event.so_far for event in bench.journal.of(events.FrameSetAside)][100:] == list(range(200, 1001, 100))
 
 
-def test_duplicates_are_counted_and_not_stored_again() -> None:
+def test_repetitions_are_the_stores_to_judge() -> None:
+    """Only their content tells whether they are the same trade."""
     bench = Bench()
     bench.take(agg_frame(5), agg_frame(6), agg_frame(6), agg_frame(5), agg_frame(7))
-    assert bench.ids() == [5, 6, 7]
-    assert (bench.stats.trades_received, bench.stats.trades_duplicate) == (5, 2)
+    assert bench.ids() == [5, 6, 6, 5, 7]
+    assert (bench.stats.trades_received, bench.stats.missing_trades, bench.stats.gaps) == (5, 0, 0)
     bench.adds_up()
 
 
@@ -141,8 +142,7 @@ def test_a_gap_is_told_once_and_closed_by_what_comes_late() -> None:
     assert (bench.stats.gaps, bench.stats.missing_trades) == (1, 3)
     bench.take(agg_frame(7), agg_frame(6), agg_frame(8), agg_frame(7))
     assert (bench.stats.gaps, bench.stats.missing_trades) == (1, 0)
-    assert bench.ids() == [5, 9, 7, 6, 8]
-    assert bench.stats.trades_duplicate == 1
+    assert bench.ids() == [5, 9, 7, 6, 8, 7]
 
 
 def test_a_trade_below_all_seen_is_stored_and_never_counted_below_zero() -> None:
@@ -157,17 +157,16 @@ def test_a_trade_below_all_seen_is_stored_and_never_counted_below_zero() -> None
 def test_the_first_id_may_be_zero() -> None:
     bench = Bench()
     bench.take(agg_frame(0, first=0), agg_frame(1), agg_frame(0, first=0))
-    assert bench.ids() == [0, 1]
+    assert bench.ids() == [0, 1, 0]
 
 
 @given(st.lists(st.integers(0, 30), max_size=60))
-def test_every_id_is_queued_once_and_the_account_is_that_of_a_plain_set(ids: list[int]) -> None:
+def test_every_trade_is_queued_and_the_account_is_that_of_a_plain_set(ids: list[int]) -> None:
     bench = Bench()
     bench.take(*[agg_frame(number, first=1) for number in ids])
-    assert bench.ids() == list(dict.fromkeys(ids))
+    assert bench.ids() == ids
     holes = set(range(min(ids), max(ids) + 1)) - set(ids) if ids else set()
     assert bench.stats.missing_trades == len(holes)
-    assert bench.stats.trades_duplicate == len(ids) - len(set(ids))
     bench.adds_up()
 
 
@@ -308,12 +307,11 @@ def test_gaps_of_earlier_runs_are_told_once_and_absent_ids_are_none() -> None:
     ]
 
 
-def test_an_id_of_an_earlier_run_is_the_stores_to_judge_and_only_then_a_duplicate() -> None:
+def test_an_id_of_an_earlier_run_is_the_stores_to_judge() -> None:
     """Coverage proves that a trade of that id is stored, not that it was this one."""
     bench, _ = resumed(Known([(100, 200)], [(150, 150)]))
     bench.take(agg_frame(200), agg_frame(180), agg_frame(181), agg_frame(180), agg_frame(200))
-    assert bench.ids() == [200, 180, 181]
-    assert bench.stats.trades_duplicate == 2
+    assert bench.ids() == [200, 180, 181, 180, 200]
     assert bench.stats.gaps_open == bench.stats.missing_trades == 0
     bench.adds_up()
 
@@ -347,8 +345,38 @@ def test_what_comes_second_over_another_link_is_redundant_and_no_duplicate() -> 
         bench.intake.frames([agg_frame(trade_id)], NOW_NS, 3)
     bench.intake.frames([agg_frame(3)], NOW_NS, 3)  # the exchange says it twice on one link
     stats = bench.stats
-    assert (stats.trades_received, stats.trades_redundant, stats.trades_duplicate) == (4, 3, 1)
-    assert stats.pending_trades == len(bench.rows()) == 3
+    assert (stats.trades_received, stats.trades_redundant) == (4, 3)
+    assert stats.pending_trades == len(bench.rows()) == 4
+
+
+def test_what_comes_second_with_another_content_is_the_stores_to_judge() -> None:
+    bench = Bench()
+    bench.intake.frames([agg_frame(1)], NOW_NS, 2)
+    bench.intake.frames([agg_frame(1, price="99.00000000")], NOW_NS, 3)
+    assert (bench.stats.trades_received, bench.stats.trades_redundant) == (2, 0)
+    assert bench.ids() == [1, 1]
+
+
+# -- what REST alone tells --------------------------------------------------------------------------------
+
+
+def test_ids_that_rest_alone_tells_of_are_a_gap() -> None:
+    told: list[tuple[str, Gap]] = []
+    bench = Bench(on_gap=lambda symbol, gap: told.append((symbol, gap)))
+    bench.intake.issued("btcusdt", 9)
+    assert bench.intake.newest("btcusdt") == -1  # nothing was recorded yet: it begins with the first trade
+    bench.take(agg_frame(5))
+    bench.intake.issued("btcusdt", 5)
+    bench.intake.issued("btcusdt", 9)
+    bench.intake.issued("btcusdt", 8)
+    assert told == [("btcusdt", Gap(6, 9))]
+    assert (bench.stats.gaps, bench.stats.gaps_open, bench.stats.missing_trades) == (1, 1, 4)
+    assert (bench.intake.newest("btcusdt"), bench.intake.newest_streamed("btcusdt")) == (9, 5)
+    bench.intake.issued("btcusdt", 11)
+    assert (bench.intake.newest("btcusdt"), bench.intake.newest_streamed("btcusdt")) == (11, 5)
+    bench.take(agg_frame(8), agg_frame(12))
+    assert bench.ids() == [5, 8, 12]
+    assert (bench.stats.missing_trades, bench.intake.newest_streamed("btcusdt")) == (5, 12)
 
 
 def test_a_final_candle_over_two_links_is_one() -> None:

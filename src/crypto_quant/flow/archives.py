@@ -44,6 +44,7 @@ class ArchiveShelf:
         self._directory = directory
         self._emit = emit
         self._rng = rng
+        self._fetching: dict[str, asyncio.Lock] = {}
 
     async def fetch(self, file: ArchiveFile) -> Path | None:
         """Return the verified file on disk, None when the archive has none of that name.
@@ -52,8 +53,11 @@ class ArchiveShelf:
         CHECKSUM is fetched once more. Raises ExchangeUnavailable (the archive does not answer), ArchiveDamaged (the
         checksum is wrong twice), CryptoQuantError (the disk refuses).
         """
+        # two that want one file must not write it at once; the second finds it there
+        lock = self._fetching.setdefault(file.path, asyncio.Lock())
         try:
-            return await self._fetch(file)
+            async with lock:
+                return await self._fetch(file)
         except OSError as problem:
             raise CryptoQuantError(
                 f"cannot keep a file of the archive ({problem.strerror or problem})",

@@ -1,5 +1,10 @@
 """The same trade over two links: a second arrival is redundancy at work, a repetition on one link is not."""
 
+from array import array
+
+# so many ids of a symbol lie at most between what two links tell; 8 kB a symbol
+_REMEMBERED = 1024
+
 
 class Arrivals:
     """The highest number that each link has told of each series, while more than one link tells of it.
@@ -18,3 +23,23 @@ class Arrivals:
             return False
         self._highest[key] = number
         return True
+
+
+class Contents:
+    """What the newest ids of one symbol were told with, as digests: so that a second arrival can be compared."""
+
+    def __init__(self) -> None:
+        self._digests = array("q", bytes(8 * _REMEMBERED))
+
+    def told(self, number: int, content: tuple[object, ...]) -> bool:
+        """Note what an id comes with; return whether that is what it came with last.
+
+        False also when it is too long ago to be remembered.
+        """
+        place = number % _REMEMBERED
+        same = hash((number, content))
+        digests = self._digests
+        if digests[place] == same:
+            return True
+        digests[place] = same
+        return False

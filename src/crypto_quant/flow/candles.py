@@ -55,6 +55,7 @@ class CandleKeeper:
         self._emit = emit
         self._ledger = ledger
         self._tick_s = tick_s
+        self._paused = False
         self._started = False
         # per candle clock: (when it was looked at, the newest open time that was overdue then), oldest first
         self._looks: dict[Series, list[tuple[float, int]]] = {}
@@ -78,10 +79,18 @@ class CandleKeeper:
                 await self._ask_time(self._rest)
             await self.look()
 
+    def pause(self) -> None:
+        """Fetch nothing more for now: too many rows wait. What is owed stays owed."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Fetch again."""
+        self._paused = False
+
     async def look(self) -> None:
         """Fetch what is overdue now."""
         exchange_ns = self._intake.exchange_ns
-        if not exchange_ns:
+        if not exchange_ns or self._paused:
             return
         if not self._started:
             self._started = True
@@ -121,7 +130,7 @@ class CandleKeeper:
     async def _fetch(self, rest: ExchangeRest, series: Series, ranges: Ranges, limit: asyncio.Semaphore) -> None:
         async with limit:
             for wanted in _pages(series[1], ranges):
-                if not await self._fetch_page(rest, series, wanted):
+                if self._paused or not await self._fetch_page(rest, series, wanted):
                     break
         # whatever is still missing has to settle again before it is asked for again
         self._looks.pop(series, None)

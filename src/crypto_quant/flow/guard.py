@@ -1,4 +1,7 @@
-"""Streams that do not come though the exchange moves on: found, proven over REST, and their links replaced."""
+"""Streams that do not come though the exchange moves on: found, proven over REST, and their links replaced.
+
+What REST tells of counts as missing at once: after the last trade before a silence nothing else would show the gap.
+"""
 
 import asyncio
 from collections.abc import Sequence
@@ -65,7 +68,7 @@ class StreamGuard:
         now_ns = self._collector.ns()
         for symbol, name in self._trades.items():
             since_ns = self._collector.listening_since_ns(name)
-            self._liveness.sample(symbol, self._intake.newest(symbol), since_ns, now_ns)
+            self._liveness.sample(symbol, self._intake.newest_streamed(symbol), since_ns, now_ns)
         self._look_at_candles()
         suspect = self._liveness.suspect(now_ns)
         if suspect is not None:
@@ -84,9 +87,11 @@ class StreamGuard:
         await asyncio.sleep(self._limits.settle_s)
         now_ns = self._collector.ns()
         silent_s = self._liveness.silent_s(symbol, now_ns)
-        ours = self._intake.newest(symbol)
+        ours = self._intake.newest_streamed(symbol)
         since_ns = self._collector.listening_since_ns(name)
-        if self._liveness.answered(symbol, exchanges, ours, since_ns, now_ns):
+        stalled = self._liveness.answered(symbol, exchanges, ours, since_ns, now_ns)
+        self._intake.issued(symbol, exchanges)
+        if stalled:
             self._stalled(symbol, name, ours, exchanges, silent_s)
 
     def _look_at_candles(self) -> None:

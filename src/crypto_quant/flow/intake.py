@@ -13,7 +13,7 @@ from crypto_quant.binance.backhistory import is_void
 from crypto_quant.binance.decode import decode_all
 from crypto_quant.continuity import CandleClock, Gap, Sequencer, Verdict
 from crypto_quant.errors import UndecodableFrame
-from crypto_quant.flow.arrivals import Arrivals
+from crypto_quant.flow.arrivals import Arrivals, Contents
 from crypto_quant.flow.chunk import Chunk, Run
 from crypto_quant.flow.stats import PipelineStats
 from crypto_quant.flow.writer import TimescaleWriter, candle_stored
@@ -45,14 +45,19 @@ class Known(NamedTuple):
 
 
 class _SymbolState:
-    """What is known of one symbol: its name as stored, its key columns, the ids seen."""
+    """What is known of one symbol: its name as stored, its key columns, the ids seen.
 
-    __slots__ = ("first", "key", "sequencer", "series", "symbol", "void")
+    ``issued`` is the highest id that is known from REST alone, ``streamed`` the highest that a stream had told by then.
+    """
+
+    __slots__ = ("contents", "first", "issued", "key", "sequencer", "series", "streamed", "symbol", "void")
 
     def __init__(self, venue: Venue, symbol: str, writer: TimescaleWriter) -> None:
         self.symbol = symbol
         self.key = key_text(venue, symbol)
         self.sequencer = Sequencer()
+        self.issued = self.streamed = -1
+        self.contents: Contents | None = None  # made when a second link carries the symbol
         self.series = writer.series(venue.value, symbol, Source.STREAM)
         self.void = writer.series(venue.value, symbol, Source.VOID)
         # the first id of the run up to ``sequencer.last`` that no chunk proves yet
@@ -203,7 +208,12 @@ class Intake:
             self._set_aside(payload, f"trade ids {trade.f} to {trade.l} are no range")
             return False
         stats, sequencer, trade_id = self._stats, state.sequencer, trade.a
-        elsewhere_first = link and self._arrivals.first(link, trade.s, trade_id)
+        redundant = False
+        if link:
+            if state.contents is None:
+                state.contents = Contents()
+            told_before = state.contents.told(trade_id, (trade.p, trade.q, trade.f, trade.l, trade.T, trade.m))
+            redundant = self._arrivals.first(link, trade.s, trade_id) and told_before
         if state.first >= 0:
             # what was proven so far ends here
             self._proven.append((state.series, state.first, sequencer.last))
@@ -214,13 +224,15 @@ class Intake:
         stats.missing_trades += sequencer.missing - missing
         stats.gaps_open += len(sequencer.gaps) - gaps
         if verdict is Verdict.DUPLICATE:
-            if elsewhere_first:
+            if redundant:
                 stats.trades_redundant += 1
-            else:
+                return False
+            if trade.f < 0:
                 stats.trades_received += 1
                 stats.trades_duplicate += 1
-            return False
-        if verdict is Verdict.GAP:
+                return False
+            # the exchange's own repetition: the store says whether it is the same trade
+        elif verdict is Verdict.GAP:
             self._gap(state, sequencer)
         if trade.f < 0:
             # an id that the exchange has neutralised (p = q = 0, f = l = -1): seen, but no trade
@@ -292,8 +304,25 @@ class Intake:
                 self._on_gap(symbol, part)
 
     def newest(self, symbol: str) -> int:
-        """Return the highest id of a (stored) symbol that was received; -1 when none was."""
+        """Return the highest id of a (stored) symbol that is known; -1 when none is."""
         return self._symbols[symbol].sequencer.last
+
+    def newest_streamed(self, symbol: str) -> int:
+        """Return the highest id of a (stored) symbol that did not become known from REST alone; -1 when none did."""
+        state = self._symbols[symbol]
+        return state.streamed if state.sequencer.last == state.issued else state.sequencer.last
+
+    def issued(self, symbol: str, trade_id: int) -> None:
+        """Account for what the exchange has printed up to an id, and no stream has told: it is a gap."""
+        state = self._symbols[symbol]
+        sequencer = state.sequencer
+        streamed, missing, gaps = self.newest_streamed(symbol), sequencer.missing, len(sequencer.gaps)
+        if sequencer.issued(trade_id) is None:
+            return
+        state.streamed, state.issued = streamed, trade_id
+        self._stats.missing_trades += sequencer.missing - missing
+        self._stats.gaps_open += len(sequencer.gaps) - gaps
+        self._gap(state, sequencer)
 
     def _kline(self, message: wire.Kline, payload: bytes, link: int) -> None:
         body = message.k

@@ -159,10 +159,11 @@ class Group:
         """A link is no more; what it still held is fed, and without any that feeds the newcomers do not wait."""
         self.drives.remove(drive)
         drive.release()
-        self._tag()
         if all(other.held is not None for other in self.drives):
             for other in self.drives:
                 other.release()
+        # what was held came while two told it
+        self._tag()
 
     def _tag(self) -> None:
         for drive in self.drives:

@@ -218,7 +218,7 @@ class Pipeline:
         self._writer.measure()
 
     async def _hold_back(self) -> None:
-        """Pause reading while too many rows wait in memory, so that memory stays bounded and the exchange feels it."""
+        """Pause reading and fetching while too many rows wait: memory stays bounded, and the exchange feels it."""
         loop = asyncio.get_running_loop()
         paused_at: float | None = None
         while True:
@@ -227,9 +227,11 @@ class Pipeline:
             if paused_at is None and pending > self._pending_limit:
                 paused_at = loop.time()
                 self._collector.pause()
+                self._keeper.pause()
                 self._emit(events.ReadingPaused(pending=pending, limit=self._pending_limit))
             elif paused_at is not None and pending <= self._pending_limit // 2:
                 self._collector.resume()
+                self._keeper.resume()
                 self._emit(events.ReadingResumed(pending=pending, paused_s=round(loop.time() - paused_at, 3)))
                 paused_at = None
 

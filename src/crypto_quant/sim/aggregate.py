@@ -31,6 +31,14 @@ class Aggregator:
     def __init__(self, first_ids: dict[str, int]) -> None:
         self._next_ids = dict(first_ids)
 
+    def next_id(self, symbol: str) -> int:
+        """Return the id of the next aggregate of a symbol."""
+        return self._next_ids[symbol]
+
+    def skip(self, symbol: str, count: int) -> None:
+        """Give the next ``count`` ids of a symbol to nothing."""
+        self._next_ids[symbol] += count
+
     def join(self, instant: Sequence[Trade]) -> list[Aggregate]:
         """Return the aggregates of one instant: all trades, of all symbols, that have one time.
 

@@ -70,6 +70,14 @@ class Market:
         """Whether every trade of the tape has been printed."""
         return self._next is None
 
+    def next_agg_id(self, symbol: str) -> int:
+        """Return the id of the next aggregate of a symbol."""
+        return self._aggregator.next_id(symbol)
+
+    def skip_agg_ids(self, symbol: str, count: int) -> None:
+        """Let the next ``count`` ids of a symbol be those of no trade."""
+        self._aggregator.skip(symbol, count)
+
     def next_due_us(self) -> int:
         """Return when the next thing happens."""
         timer_us = self._second_us + _APPOINTMENTS[self._appointment]

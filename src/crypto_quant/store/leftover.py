@@ -33,10 +33,22 @@ class Leftover(msgspec.Struct, frozen=True):
         steps = (
             f"CREATE TEMP TABLE leftover (LIKE {self.table})",
             f"\\copy leftover ({columns}) FROM '{path}' WITH (FORMAT text, HEADER MATCH)",
-            f"INSERT INTO {self.table} ({columns}) SELECT {columns} FROM leftover ON CONFLICT DO NOTHING",  # noqa: S608
+            f"INSERT INTO {self.table} ({columns}) {self._new_rows(columns)} ON CONFLICT DO NOTHING",
         )
         commands = " ".join(f"-c {shlex.quote(step)}" for step in steps)
         return f'psql "$DATABASE_URL" -v ON_ERROR_STOP=1 {commands}'
+
+    def _new_rows(self, columns: str) -> str:
+        if self.table is not Table.TRADES:
+            return f"SELECT {columns} FROM leftover"  # noqa: S608
+        # a trade that the exchange has told under two times would pass the unique key: the first one stays
+        same = "t.venue = l.venue AND t.symbol = l.symbol AND t.trade_id = l.trade_id"
+        near = "t.time BETWEEN l.time - interval '1 day' AND l.time + interval '1 day'"
+        return (
+            f"SELECT DISTINCT ON (venue, symbol, trade_id) {columns} FROM leftover l"  # noqa: S608
+            f" WHERE NOT EXISTS (SELECT FROM trades t WHERE {same} AND {near})"
+            " ORDER BY venue, symbol, trade_id, l.ctid"
+        )
 
 
 def write_leftover(directory: Path, batches: Sequence[Batch]) -> list[Leftover]:

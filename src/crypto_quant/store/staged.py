@@ -4,14 +4,15 @@ Runs within the caller's transaction. The first version of a trade is kept: one 
 is not stored, and the caller is told which rows these were.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from crypto_quant.errors import StoreRejected
-from crypto_quant.seams import COLUMNS, Batch, Receipt, Table
+from crypto_quant.seams import COLUMNS, Batch, Covered, Receipt, Table
 from crypto_quant.store.copytext import CopyText
 
 _STAGE = "crypto_quant_stage"
@@ -26,11 +27,11 @@ def _quoted(columns: tuple[str, ...]) -> str:
 
 def _statements(table: Table, key: str) -> tuple[str, str]:
     """Return the two statements around the COPY. Rows are inserted in the key's order, so that two recorders which
-    store the same rows wait for each other instead of deadlocking."""
+    store the same rows wait for each other instead of deadlocking; of rows with one key the batch's first wins."""
     # every name in them is a constant of ours
     columns = _quoted(COLUMNS[table])
     create = f"CREATE TEMPORARY TABLE {_STAGE} ON COMMIT DROP AS SELECT {columns} FROM {table} WITH NO DATA"  # noqa: S608
-    select = f"SELECT {columns} FROM pg_temp.{_STAGE} WHERE ctid <> ALL ($1::tid[]) ORDER BY {key}"  # noqa: S608
+    select = f"SELECT {columns} FROM pg_temp.{_STAGE} WHERE ctid <> ALL ($1::tid[]) ORDER BY {key}, ctid"  # noqa: S608
     return create, f"INSERT INTO {table} ({columns}) {select} ON CONFLICT DO NOTHING"
 
 
@@ -59,6 +60,15 @@ WHERE s.trade_id <= (SELECT c.last_id FROM coverage c
                      ORDER BY c.first_id DESC LIMIT 1)
   AND NOT EXISTS (SELECT FROM trades t WHERE t."time" = s."time" AND t.symbol = s.symbol AND t.trade_id = s.trade_id
                   AND t.venue = s.venue AND t."time" BETWEEN $1 AND $2)"""  # noqa: S608
+
+# Rows that tell an id under another time than the batch's first row of that id does.
+_TWINS_WITHIN = f"""
+SELECT place, number, venue, symbol, trade_id FROM (
+    SELECT s.*, first_value(s."time") OVER (PARTITION BY s.venue, s.symbol, s.trade_id ORDER BY s.number) AS first_time
+    FROM {_NUMBERED}) AS told
+WHERE "time" <> first_time
+  AND NOT EXISTS (SELECT FROM trades t WHERE t."time" = told."time" AND t.symbol = told.symbol
+                  AND t.trade_id = told.trade_id AND t.venue = told.venue AND t."time" BETWEEN $1 AND $2)"""  # noqa: S608
 
 _TWINS = """
 SELECT DISTINCT t.venue, t.symbol, t.trade_id
@@ -97,6 +107,10 @@ async def store_staged(connection: PoolConnectionProxy, batch: Batch, data: Copy
     assert bounds is not None  # noqa: S101 - an aggregate without GROUP BY has one row
     earliest, latest = bounds
     twins = await _twins(connection, earliest, latest)
+    if tells_twice(batch.covered):
+        known = {row["number"] for row in twins}
+        within = await connection.fetch(_TWINS_WITHIN, earliest, latest)
+        twins += [row for row in within if row["number"] not in known]
     written = count_of(await connection.execute(insert, [row["place"] for row in twins]))
     conflicting = [row["number"] - 1 for row in twins]
     if written + len(twins) < len(batch.rows):
@@ -106,6 +120,12 @@ async def store_staged(connection: PoolConnectionProxy, batch: Batch, data: Copy
         duplicates=len(batch.rows) - written - len(conflicting),
         conflicting=tuple(sorted(conflicting)),
     )
+
+
+def tells_twice(covered: Sequence[Covered]) -> bool:
+    """Tell whether some id is in more than one of the ranges: then the batch holds it more than once."""
+    ranges = sorted((each.venue, each.symbol, each.timeframe or "", each.first, each.last) for each in covered)
+    return any(a[:3] == b[:3] and b[3] <= a[4] for a, b in pairwise(ranges))
 
 
 async def _twins(connection: PoolConnectionProxy, earliest: datetime, latest: datetime) -> list[asyncpg.Record]:

@@ -1,18 +1,24 @@
 """What must be true of a world at every moment, and what must be true once it has come to rest."""
 
 from crypto_quant.market import fold_symbol, wire_symbol
-from crypto_quant.seams import Table
+from crypto_quant.seams import COLUMNS, Table
 from crypto_quant.sim.intervals import LENGTHS_US
 from crypto_quant.sim.numbers import parse8
-from crypto_quant.sim.world.database import Database, Row, microseconds
+from crypto_quant.sim.world.database import Database, Row, microseconds, parse
 from crypto_quant.sim.world.exchange import Exchange
 from crypto_quant.sim.world.network import READ_FRAMES, Network
 from crypto_quant.sim.world.recorder import Life
+from crypto_quant.sim.world.versions import is_row_of
 
 # pressure is looked at every 20 ms, a socket hands over READ_FRAMES every 10 ms
 _READ_MEANWHILE = 3 * READ_FRAMES
 # candles are owed this long after their end: grace, settling, a request that failed a few times
 _LATEST_US = 10_000_000
+
+
+# a silent stream is found out within so much time and so many trades of its own
+SILENCE_S = 240.0
+SILENCE_TRADES = 60
 
 
 class Broken(AssertionError):
@@ -27,6 +33,7 @@ class Checks:
         self._network = network
         self._seen: set[tuple[str, ...]] = set()
         self._candles: dict[tuple[str, str], set[int]] = {}
+        self.calm_since_s: float | None = None
 
     # -- at every commit ----------------------------------------------------------------------------------
 
@@ -42,26 +49,9 @@ class Checks:
         one = self._exchange.trade(wire_symbol(symbol), number)
         if one is None or one.symbol == symbol:
             raise Broken(f"a trade is stored that was never printed: {row}")
-        told = {
-            "time": microseconds(row["time"]),
-            "price": parse8(row["price"]),
-            "quantity": parse8(row["quantity"]),
-            "first": int(row["first_trade_id"]),
-            "last": int(row["last_trade_id"]),
-            "maker": row["is_buyer_maker"],
-            "venue": row["venue"],
-        }
-        true = {
-            "time": one.time_us,
-            "price": one.price,
-            "quantity": one.quantity,
-            "first": one.first_id,
-            "last": one.last_id,
-            "maker": "t" if one.maker else "f",
-            "venue": "spot",
-        }
-        if told != true:
-            raise Broken(f"trade {symbol} {number} is stored as {told}, the tape has {true}")
+        told = self._exchange.tellings(wire_symbol(symbol), number)
+        if not any(is_row_of(row, version, microseconds(row["time"])) for version in told):
+            raise Broken(f"trade {symbol} {number} is stored as {row}, the exchange has told {told}")
         self._once("trade", symbol, str(number))
 
     def _candle(self, row: Row) -> None:
@@ -84,6 +74,18 @@ class Checks:
             raise Broken(f"stored twice: {' '.join(what)}")
         self._seen.add(what)
 
+    def on_absence(self, symbol: str, first: int, last: int, proof: str) -> None:
+        """Only what no trade has is called absent, and only when the archive of its day was there to be looked at."""
+        wire = wire_symbol(symbol)
+        false = [number for number in range(first, last + 1) if not self._exchange.is_void(wire, number)]
+        if false:
+            raise Broken(
+                f"{symbol}: {len(false)} ids are recorded as absent, the first {false[0]}, and are none: {proof}"
+            )
+        file = f"{wire}-aggTrades-{self._exchange.archive.last_day}.zip"
+        if file not in self._exchange.archive.delivered or file not in proof:
+            raise Broken(f"{symbol}: {first} to {last} are recorded as absent without a look into {file}: {proof!r}")
+
     # -- every second -------------------------------------------------------------------------------------
 
     def running(self, life: Life, database: Database) -> None:
@@ -105,9 +107,10 @@ class Checks:
         if not writer.pending:
             self.accounted(life, database)
         self.covered(database)
+        self.silences()
 
     def covered(self, database: Database) -> None:
-        """Coverage claims nothing that is not stored, and nothing is called absent."""
+        """Coverage claims nothing that is not stored."""
         for symbol, claimed in database.covered.items():
             empty = claimed - database.ids.get(symbol, set())
             if empty:
@@ -116,15 +119,13 @@ class Checks:
             opens = {open_us // LENGTHS_US[interval] for open_us in self._candles.get((symbol, interval), ())}
             if slots - opens:
                 raise Broken(f"{symbol} {interval}: slots are covered and not stored, the first {min(slots - opens)}")
-        for symbol, absent in database.absent.items():
-            if absent:
-                raise Broken(f"{symbol}: {len(absent)} ids are recorded as absent, though the exchange has them")
 
     def accounted(self, life: Life, database: Database) -> None:
         """Every id that a recorder has taken is stored or set aside; what lies between is so, or a known gap."""
         for wire, heard in life.heard.items():
             symbol = fold_symbol(wire)
             settled = database.ids.get(symbol, set()) | database.refused.get(symbol, set())
+            settled |= database.absent.get(symbol, set())
             lost = heard - settled
             if lost:
                 raise Broken(f"{symbol}: {len(lost)} trades were received and are nowhere, the first {min(lost)}")
@@ -132,6 +133,36 @@ class Checks:
             silent = set(range(min(heard), max(heard))) - settled - known
             if silent:
                 raise Broken(f"{symbol}: {len(silent)} ids are missing and no gap tells so, the first {min(silent)}")
+
+        self._contradictions(life, database)
+
+    def _contradictions(self, life: Life, database: Database) -> None:
+        """Of a trade that was told twice, the stored version stays, and every other one that was taken is kept."""
+        for one in list(life.versions):
+            key = fold_symbol(one.symbol), str(one.agg_id)
+            aside = (
+                parse(Table.TRADES, raw) for kind, raw, _ in life.disk.set_aside if kind == "row" and _is_trade(raw)
+            )
+            found = [*database.versions(*key), *(row for row in aside if (row["symbol"], row["trade_id"]) == key)]
+            if not any(is_row_of(row, one, microseconds(row["time"])) for row in found):
+                raise Broken(f"{one} was received, and is neither stored nor kept: {found}")
+            del life.versions[one]  # what is stored or kept remains so
+
+    def silences(self) -> None:
+        """A stream of trades that went silent alone is found out in time, once nothing else is wrong."""
+        loop = self._exchange.loop
+        if self.calm_since_s is None:
+            return
+        for link in self._network.links:
+            for stream, since_s in link.mute.items():
+                symbol, _, kind = stream.partition("@")
+                silent_s = loop.time() - max(since_s, self.calm_since_s)
+                if kind != "aggTrade" or silent_s < SILENCE_S or not link.open or link.silent:
+                    continue
+                since_us = self._exchange.now_us() - int(silent_s * 1e6)
+                log = self._exchange.market.history.aggregates[wire_symbol(symbol)]
+                if len(log) - log.at_time(since_us) > SILENCE_TRADES:
+                    raise Broken(f"link {link.number}: {stream} is silent since {silent_s:.0f} s and was not replaced")
 
     # -- at the end ---------------------------------------------------------------------------------------
 
@@ -143,16 +174,36 @@ class Checks:
         for symbol in self._exchange.plan.settings.symbols:
             last = self._exchange.last_id(wire_symbol(symbol), before_us)
             stored = database.ids.get(symbol, set()) | database.refused.get(symbol, set())
-            if last > max(stored, default=-1) and self._may_know(last, symbol, life):
+            if last > max(stored, default=-1) and self._may_know(last, symbol, life, stored):
                 return f"{symbol}: the exchange has printed {last}, the highest stored is {max(stored, default=-1)}"
-            if stored:
-                missing = set(range(min(stored), last)) - stored
+            if database.ids.get(symbol):
+                # what lies between a row that was refused and the first one stored is no gap of the coverage
+                missing = set(range(min(database.ids[symbol]), last)) - stored - database.absent.get(symbol, set())
+                missing = {number for number in missing if self._can_be_told(wire_symbol(symbol), number)}
                 if missing:
                     return f"{symbol}: {len(missing)} ids are still missing, the first {min(missing)}"
+            claimed = database.covered.get(symbol, set())
+            unproven = {
+                number for number in database.ids.get(symbol, set()) - claimed if self._between(number, claimed)
+            }
+            if unproven:
+                return f"{symbol}: {len(unproven)} ids are stored and not covered, the first {min(unproven)}"
         return self._missing_candles(life, before_us)
 
-    def _may_know(self, last: int, symbol: str, life: Life) -> bool:
-        # a market without trades since the recorder came up gives nothing to judge by
+    @staticmethod
+    def _between(number: int, claimed: set[int]) -> bool:
+        return bool(claimed) and min(claimed) < number < max(claimed)
+
+    def _can_be_told(self, wire: str, number: int) -> bool:
+        """Tell whether an id can be had, or known to be none, before this world ends."""
+        exchange = self._exchange
+        lost = exchange.is_void(wire, number) or exchange.is_forgotten(wire, number)
+        return not lost or exchange.told_day(wire, number)
+
+    def _may_know(self, last: int, symbol: str, life: Life, stored: set[int]) -> bool:
+        # of a symbol that was never recorded, a market without trades gives nothing to judge by
+        if stored:
+            return True
         one = self._exchange.trade(wire_symbol(symbol), last)
         return one is not None and one.time_us > life.recording_from_us
 
@@ -184,5 +235,10 @@ class Checks:
         count = 0
         for symbol, ids in database.ids.items():
             refused = {number for number in database.refused.get(symbol, set()) if min(ids) < number < max(ids)}
-            count += max(ids) - min(ids) + 1 - len(ids | refused)
+            absent = {number for number in database.absent.get(symbol, set()) if min(ids) < number < max(ids)}
+            count += max(ids) - min(ids) + 1 - len(ids | refused | absent)
         return count
+
+
+def _is_trade(raw: bytes) -> bool:
+    return raw.count(b"\t") == len(COLUMNS[Table.TRADES]) - 1

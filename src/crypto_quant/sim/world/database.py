@@ -1,7 +1,6 @@
 """The database of a world: slow, failing, away, losing its answers; what is committed survives every crash."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -34,8 +33,11 @@ class Database:
         # the same of candles, (symbol, timeframe) -> slots
         self.slots: dict[tuple[str, str], set[int]] = {}
         self.absent_slots: dict[tuple[str, str], set[int]] = {}
-        self._keys: set[tuple[str, ...]] = set()
+        self._keys: dict[tuple[str, ...], Row] = {}
+        self._trades: dict[tuple[str, str], Row] = {}
         self._on_commit = on_commit
+        # hears of every range (both inclusive) that is said to be nowhere, with the proof
+        self.on_absence: Callable[[str, int, int, str], None] = lambda *_: None
 
     def known(self, symbol: str) -> Known:
         """Return what is covered of a symbol, as a recorder reads it when it starts."""
@@ -71,16 +73,29 @@ class Database:
         if refused:
             raise StoreRejected("a row is refused", subject=batch.table.value)
         written = 0
-        repeated = []
+        repeated: list[int] = []
+        conflicting: list[int] = []
+        proven: set[tuple[str, str]] = set()
         for place, row in enumerate(rows):
             key = self.key(batch.table, row)
+            trade = (row["symbol"], row.get("trade_id", ""))
             if key in self._keys:
-                repeated.append(place)
+                if self.differs(row, self._keys[key]):
+                    conflicting.append(place)
+                else:
+                    repeated.append(place)
                 continue
-            self._keys.add(key)
+            # the unique key holds the time: that an id is stored under another one is known by its coverage
+            if trade in self._trades and (trade in proven or int(trade[1]) in self.covered.get(trade[0], ())):
+                conflicting.append(place)
+                continue
+            self._keys[key] = row
             written += 1
             self.rows[batch.table].append(row)
             if batch.table is Table.TRADES:
+                self._trades[trade] = row
+                if batch.covered:
+                    proven.add(trade)
                 self.ids.setdefault(row["symbol"], set()).add(int(row["trade_id"]))
             self._on_commit(batch.table, row)
         for claim in batch.covered:
@@ -89,12 +104,29 @@ class Database:
             else:
                 claimed = self.slots.setdefault((claim.symbol, claim.timeframe), set())
             claimed.update(range(claim.first, claim.last + 1))
-        return Receipt(written, len(rows) - written, (), repeated if batch.table is Table.CANDLES else ())
+        duplicates = len(rows) - written - len(conflicting)
+        return Receipt(written, duplicates, tuple(conflicting), repeated if batch.table is Table.CANDLES else ())
 
-    def load(self, batch: Batch) -> None:
-        """Store rows by hand; one that is refused stays in its file."""
-        with contextlib.suppress(StoreRejected):
-            self.commit(batch)
+    def versions(self, symbol: str, trade_id: str) -> list[Row]:
+        """Return what is stored of an id."""
+        held = self._trades.get((symbol, trade_id))
+        return [] if held is None else [held]
+
+    def load(self, table: Table, line: bytes) -> bool:
+        """Store a row by hand; tell whether it is stored now. One that is refused or contradicts stays in its file."""
+        row = parse(table, line)
+        held = self._trades.get((row["symbol"], row.get("trade_id", "")))
+        if held is not None:
+            return not self.differs(row, held)
+        try:
+            self.commit(Batch(table, [line]))
+        except StoreRejected:
+            return False
+        return True
+
+    def differs(self, row: Row, held: Row) -> bool:
+        """Tell whether two trades of one key have different contents."""
+        return "trade_id" in row and any(row[name] != held[name] for name in row if name != "received_at")
 
     def key(self, table: Table, row: Row) -> tuple[str, ...]:
         """Return what makes a row unique, as the schema says."""
@@ -164,10 +196,13 @@ class WorldLedger:
         return ranges(number for number in claimed if first <= number <= last)
 
     async def record_absence(self, venue: str, symbol: str, first: int, last: int, proof: str) -> None:
-        """Claim that no source has these ids."""
+        """Claim that no source has these ids, unless some of them have come meanwhile."""
         await asyncio.sleep(0.001)
         self._database.health()
-        self._database.absent.setdefault(symbol, set()).update(range(first, last + 1))
+        ids = set(range(first, last + 1))
+        if not ids & self._database.covered.get(symbol, set()):
+            self._database.absent.setdefault(symbol, set()).update(ids)
+            self._database.on_absence(symbol, first, last, proof)
 
     async def held_slots(
         self, venue: str, symbol: str, timeframe: Timeframe, first_ns: int, end_ns: int

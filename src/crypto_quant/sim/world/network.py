@@ -12,6 +12,7 @@ from crypto_quant.sim import control, messages
 from crypto_quant.sim.limits import RateWindow
 from crypto_quant.sim.messages import TimeUnit
 from crypto_quant.sim.names import names_in_path
+from crypto_quant.sim.world import versions
 from crypto_quant.sim.world.exchange import Exchange
 from crypto_quant.sim.world.loop import Process
 
@@ -52,6 +53,8 @@ class WorldLink:
         self._loop = network.exchange.loop
         self._handler = handler
         self._names: dict[str, None] = {}
+        # streams that are subscribed and tell nothing any more -> since when (loop time)
+        self.mute: dict[str, float] = {}
         self._way: deque[tuple[float, str, bytes, int]] = deque()  # due, kind, payload, close code
         self._arrives_s = 0.0
         self._pumping = False
@@ -109,6 +112,8 @@ class WorldLink:
         start = 2 if frame[1] < 126 else 4 if frame[1] == 126 else 10
         payload = frame[start:]
         exchange, rates = self._exchange, self._exchange.plan.rates
+        if (self.mute and versions.stream_of(payload) in self.mute) or versions.is_hidden(exchange, payload):
+            return
         if exchange.chance(rates.frame_lost):
             exchange.trace(f"link {self.number}", f"lost {payload[-150:]!r}")
             return
@@ -120,6 +125,15 @@ class WorldLink:
         self._transmit("text", payload)
         if exchange.chance(rates.frame_twice):
             self._transmit("text", payload)
+        if exchange.chance(exchange.plan.oddities.conflicting):
+            self._contradict(payload)
+
+    def _contradict(self, payload: bytes) -> None:
+        """Tell a trade once more with another content: at once, or when the first has long been stored."""
+        other = versions.altered(self._exchange, payload, self.unit)
+        if other is not None:
+            delay_s = self._exchange.dice.choice((0.0, 0.01, 0.3, 10.0))
+            self._network.later(delay_s, self._transmit, "text", other)
 
     def swap(self) -> None:
         """Let the two frames that were sent last change places."""
@@ -257,9 +271,7 @@ class WorldLink:
 
     def _read(self, texts: list[bytes]) -> None:
         if texts:
-            self._handler.on_texts(tuple(texts))
-            for payload in texts:
-                self._network.on_delivered(self.process, payload)
+            self._network.deliver(self.process, self._handler, tuple(texts))
             texts.clear()
 
     def _leave(self) -> None:
@@ -272,6 +284,10 @@ class WorldLink:
         self._network.links.pop(self, None)
 
 
+def _deliver(_: Process, handler: LinkHandler, payloads: tuple[bytes, ...]) -> None:
+    handler.on_texts(payloads)
+
+
 class Network:
     """Every link there is, and the ``Connector`` of each process."""
 
@@ -281,13 +297,29 @@ class Network:
         self.broken_limits: list[str] = []
         self.dice = Random(f"network {exchange.plan.seed}")  # noqa: S311
         self._number = 0
-        self._rate = RateWindow(exchange.limits.connects, exchange.limits.connects_window_s)
-        # hears of each text frame that a recorder has been given
-        self.on_delivered: Callable[[Process, bytes], None] = lambda _process, _payload: None
+        # each machine has an address of its own
+        self._rates: dict[str, RateWindow] = {}
+        # gives a recorder what a socket has read at once
+        self.deliver: Callable[[Process, LinkHandler, tuple[bytes, ...]], None] = _deliver
 
     def latency_s(self) -> float:
         """Return how long one thing takes on the way."""
         return self.dice.uniform(0.001, 0.05)
+
+    def silence(self, stream: str) -> None:
+        """Let every link of today tell nothing of a stream any more, though it is subscribed."""
+        for link in self.links:
+            if stream in link.subscriptions():
+                link.mute.setdefault(stream, self.exchange.loop.time())
+                self.exchange.trace(f"link {link.number}", f"{stream} goes silent")
+
+    def silence_one(self, amount: float) -> None:
+        """Let one link tell nothing of one of its streams any more; ``amount`` (below 1) says which."""
+        carried = [(link, name) for link in self.links for name in link.subscriptions()]
+        if carried:
+            link, name = carried[int(amount * len(carried))]
+            link.mute.setdefault(name, self.exchange.loop.time())
+            self.exchange.trace(f"link {link.number}", f"{name} goes silent")
 
     def later(self, delay_s: float, what: object, *args: object) -> None:
         """Do something on the exchange's side of the network, whoever lives then."""
@@ -314,7 +346,9 @@ class Network:
                 raise Throttled("too many connections", retry_after_s=self.dice.uniform(1.0, 20.0), subject=url)
             await asyncio.sleep((0.0, 0.5, _CONNECT_TIMEOUT_S)[how - 1])
             raise LinkLost("cannot connect", subject=url)
-        if not self._rate.allow(exchange.loop.time()):
+        limits, address = exchange.limits, process.name.rstrip("0123456789")
+        rate = self._rates.setdefault(address, RateWindow(limits.connects, limits.connects_window_s))
+        if not rate.allow(exchange.loop.time()):
             self.broken_limits.append("more than 300 connections in 5 minutes")
             raise Throttled("too many connections", retry_after_s=60.0, subject=url)
         found = names_in_path(url.removeprefix(WS_URL))

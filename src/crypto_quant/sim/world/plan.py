@@ -9,21 +9,14 @@ import msgspec
 
 from crypto_quant.config import Settings
 from crypto_quant.market import fold_symbol
+from crypto_quant.sim.world.fault import Fault
+from crypto_quant.sim.world.oddities import MIDNIGHT_US, Oddities, draw_oddities
 
 START_US = 1_790_856_000_000_000
 # After the last fault: REST that failed is left alone for up to five minutes, a refused address for one.
 CALM_S = 480.0
 
 _SYMBOLS = ("BTCUSDT", "ETHUSDT", "DOGEUSDT", "币安人生USDT")
-
-
-class Fault(msgspec.Struct, frozen=True):
-    """A misfortune of the world as a whole: at ``at_s`` (from the start), for ``for_s`` seconds."""
-
-    at_s: float
-    kind: str
-    for_s: float = 0.0
-    amount: float = 0.0
 
 
 class Rates(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,11 +46,18 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     settings: Settings
     streams_per_link: int
     link_life_s: float
+    oddities: Oddities = Oddities()
+
+    @property
+    def start_us(self) -> int:
+        """The exchange's time when the world begins."""
+        midnight_s = self.oddities.midnight_s
+        return START_US if midnight_s is None else MIDNIGHT_US - int(midnight_s * 1e6)
 
     @property
     def ends_s(self) -> float:
         """When the world ends."""
-        return self.storm_s + CALM_S
+        return self.storm_s + CALM_S + self.oddities.calm_s
 
 
 def draw(seed: int, hours: float | None = None) -> Plan:
@@ -76,10 +76,12 @@ def draw(seed: int, hours: float | None = None) -> Plan:
         candle_grace=dice.choice((3.0, 10.0)),
         drain_deadline=dice.choice((1.0, 30.0)),
     )
+    oddities = draw_oddities(seed, storm_s)
     return Plan(
         seed=seed,
         symbols=symbols,
-        trades_per_s=trades_per_s,
+        # a world that waits for an hour waits with a quiet market
+        trades_per_s=1.0 if oddities.calm_s else trades_per_s,
         storm_s=storm_s,
         rates=_rates(dice),
         faults=tuple(_faults(dice, storm_s)),
@@ -87,6 +89,7 @@ def draw(seed: int, hours: float | None = None) -> Plan:
         streams_per_link=dice.choice((1, 2, 1024)),
         # the recorder leaves an hour before the end of a link's life, and links stagger by 15 s
         link_life_s=dice.choice((3600.0 + 90, 3600.0 + 300, 86_400.0)),
+        oddities=oddities,
     )
 
 

@@ -1,8 +1,8 @@
 """One life of the recorder: the real rooms over a world's seams, from its start to its end or its death."""
 
 import asyncio
-import json
 from collections.abc import Sequence
+from pathlib import Path
 from random import Random
 
 import msgspec
@@ -10,17 +10,19 @@ import msgspec
 from crypto_quant import events
 from crypto_quant.binance.venues import venue_spec
 from crypto_quant.errors import ConfigError, RetryableError, StoreDenied
+from crypto_quant.flow.archives import ArchiveShelf
 from crypto_quant.flow.assembly import Parts, assemble, known_symbols, owe_candles
 from crypto_quant.flow.pipeline import Ending
 from crypto_quant.flow.rest import ExchangeRest
 from crypto_quant.market import wire_symbol
 from crypto_quant.seams import Batch
-from crypto_quant.sim.numbers import text8
+from crypto_quant.sim.aggregate import Aggregate
+from crypto_quant.sim.world.archive import ARCHIVE_URL
 from crypto_quant.sim.world.database import Database, WorldLedger
 from crypto_quant.sim.world.exchange import BASE_URL, Exchange, WorldHttp
 from crypto_quant.sim.world.loop import Process
 from crypto_quant.sim.world.network import WS_URL, Network
-from crypto_quant.sim.world.plan import START_US
+from crypto_quant.sim.world.versions import version_in
 
 
 class WallClock:
@@ -28,18 +30,23 @@ class WallClock:
 
     def __init__(self, exchange: Exchange) -> None:
         self._loop = exchange.loop
+        self._start_us = exchange.plan.start_us
         self._began_s = exchange.loop.time()
         self.offset_ns = 0
 
     def now_ns(self) -> int:
         """Return what the machine believes."""
-        return START_US * 1000 + int((self._loop.time() - self._began_s) * 1e9) + self.offset_ns
+        return self._start_us * 1000 + int((self._loop.time() - self._began_s) * 1e9) + self.offset_ns
 
 
 class Disk:
-    """Files of the recorder's machine that were written and synced: they outlive it."""
+    """Files of the recorder's machine that were written and synced: they outlive it.
 
-    def __init__(self) -> None:
+    ``archive`` is a directory of the real disk, for files of the archive.
+    """
+
+    def __init__(self, archive: Path) -> None:
+        self.archive = archive
         self.leftover: list[Batch] = []
         self.set_aside: list[tuple[str, bytes, str]] = []
 
@@ -74,12 +81,13 @@ class Life:
         self.refused_start = False
         self.recording_from_us = 0
         self.heard: dict[str, set[int]] = {}
+        # the versions taken of trades that the exchange has told with more than one content
+        self.versions: dict[Aggregate, None] = {}
         self.absent: list[events.CandleAbsent] = []
         self._network = network
         self._http = http
         self._database = database
         self._clock = clock
-        self._frames = 0
 
     async def run(self) -> None:
         """Start and record until ``stop``; what it raises beyond a refused start is a broken invariant."""
@@ -109,7 +117,7 @@ class Life:
             sink=self._database.open(self.process.name),
             known={symbol: self._database.known(symbol) for symbol in symbols},
             ledger=ledger,
-            shelf=None,
+            shelf=ArchiveShelf(ARCHIVE_URL, self._http, self.disk.archive, self._emit, dice),
             spool=None,
             clock=self._clock,
             rng=dice,
@@ -143,31 +151,26 @@ class Life:
         state = self.parts.intake._trades[wire_symbol(symbol)]  # what it knows, it tells nobody
         return list(state.sequencer.gaps)
 
-    def on_delivered(self, payload: bytes) -> None:
+    @property
+    def frames(self) -> int:
+        """How many frames it has taken; a newcomer's are held back for a while, and a drain takes none."""
+        return self.parts.stats.frames_received if self.parts is not None else 0
+
+    def took(self, payload: bytes) -> None:
         """Note an undamaged trade that the recorder has taken."""
-        if self.parts is None or self.parts.stats.frames_received == self._frames:
-            return  # not taken: it drains
-        self._frames = self.parts.stats.frames_received
-        symbol, number, price, quantity = _trade_in(payload)
-        one = self.exchange.trade(symbol, number)
-        if one is not None and (price, quantity) == (text8(one.price), text8(one.quantity)):
+        one = version_in(self.exchange, payload)
+        if one is not None:
             self.heard.setdefault(one.symbol, set()).add(one.agg_id)
+            if (one.symbol, one.agg_id) in self.exchange.versions:
+                self.versions[one] = None
 
     def _emit(self, event: object) -> None:
         self.exchange.trace(self.process.name, event)
+        self.exchange.saw(type(event).__name__)
+        if isinstance(event, events.GapFilled):
+            self.exchange.saw(f"filled from {event.source}")
         if isinstance(event, events.CandleAbsent):
             self.absent.append(event)
-
-
-def _trade_in(payload: bytes) -> tuple[str, int, str, str]:
-    """Return symbol, id, price and quantity of an undamaged trade's frame; an id of -1 for everything else."""
-    try:
-        data = json.loads(payload)["data"]
-        if data["e"] == "aggTrade":
-            return data["s"], data["a"], data["p"], data["q"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        pass
-    return "", -1, "", ""
 
 
 async def drained(life: Life, database: Database) -> None:
@@ -176,4 +179,5 @@ async def drained(life: Life, database: Database) -> None:
         await asyncio.sleep(0.01)
         batch = life.disk.leftover.pop(0)
         for row in batch.rows:
-            database.load(Batch(batch.table, [row]))
+            if not database.load(batch.table, row):
+                life.disk.keep("row", row, "it is still in the file")

@@ -6,21 +6,25 @@ from collections.abc import Callable
 
 import msgspec
 
+from crypto_quant.seams import LinkHandler
 from crypto_quant.sim.world.checks import Broken, Checks
 from crypto_quant.sim.world.database import Database
-from crypto_quant.sim.world.exchange import Exchange, WorldHttp
+from crypto_quant.sim.world.exchange import Exchange
+from crypto_quant.sim.world.fault import Fault
 from crypto_quant.sim.world.loop import Process, Standstill, VirtualLoop
+from crypto_quant.sim.world.machine import FAULTS, Machine
 from crypto_quant.sim.world.network import Network
-from crypto_quant.sim.world.plan import CALM_S, Fault, Plan, draw
-from crypto_quant.sim.world.recorder import Disk, Life, WallClock, drained
+from crypto_quant.sim.world.plan import Plan, draw
 from crypto_quant.sim.world.trace import Trace
 
-_RESTART_S = 2.0
-_STOP_S = 90.0
+_SILENT_BEFORE_HALT_S = 30.0
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """How a world ended: ``failure`` is '' when every invariant held. ``seconds`` are virtual."""
+    """How a world ended: ``failure`` is '' when every invariant held. ``seconds`` are virtual.
+
+    ``events`` counts what the recorders told and what was done to them, by name.
+    """
 
     seed: int
     failure: str
@@ -31,6 +35,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     lives: int
     crashes: int
     holes: int
+    events: dict[str, int]
 
 
 class World:
@@ -42,19 +47,14 @@ class World:
         self.trace = Trace(self.loop, tell)
         self.exchange = Exchange(plan, self.loop, self.trace)
         self.network = Network(self.exchange)
-        self.http = WorldHttp(self.exchange)
         self.checks = Checks(self.exchange, self.network)
         self.database = Database(self.exchange, self._on_commit)
-        self.clock = WallClock(self.exchange)
-        self.disk = Disk()
-        self.lives = 0
-        self.crashes = 0
-        self.life: Life | None = None
-        self._task: asyncio.Task[None] | None = None
+        self.database.on_absence = self._on_absence
+        names = ("recorder",) if plan.oddities.partner is None else ("recorder", "partner")
+        self.machines = [Machine(name, self.network, self.database, self.checks) for name in names]
         self._began_s = self.loop.time()
         self._broken: Broken | None = None
-        self._down_until_s = 0.0
-        self.network.on_delivered = self._on_delivered
+        self.network.deliver = self._deliver
 
     def run(self) -> Outcome:
         """Run the world to its end; no invariant's failure is raised, it is in the outcome."""
@@ -64,8 +64,8 @@ class World:
         except (Broken, Standstill) as broken:
             failure = str(broken)
         finally:
-            if self.life is not None:
-                self.life.process.crash()
+            for machine in self.machines:
+                machine.dispose()
             self.trace("world", failure or "every invariant held")
             self.loop.dispose()
         return Outcome(
@@ -75,16 +75,20 @@ class World:
             seconds=self._now_s(),
             printed=self.exchange.market.printed,
             stored=sum(len(ids) for ids in self.database.ids.values()),
-            lives=self.lives,
-            crashes=self.crashes,
+            lives=sum(machine.lives for machine in self.machines),
+            crashes=sum(machine.crashes for machine in self.machines),
             holes=self.checks.holes(self.database),
+            events=dict(sorted(self.exchange.seen.items())),
         )
 
     async def _run(self) -> None:
-        self.trace("world", f"storm of {self.plan.storm_s:.0f} s, {self.plan.rates}, {self.plan.settings}")
+        oddities = self.plan.oddities
+        self.trace("world", f"storm of {self.plan.storm_s:.0f} s, {self.plan.rates}, {self.plan.settings}, {oddities}")
         self.exchange.run()
-        for fault in self.plan.faults:
+        for fault in (*self.plan.faults, *oddities.lost, *oddities.silences):
             self.loop.call_at(self._began_s + fault.at_s, self._strike, fault)
+        for fault in oddities.partner or ():
+            self.loop.call_at(self._began_s + fault.at_s, self._strike_machine, self.machines[-1], fault)
         while self._now_s() < self.plan.storm_s:
             await self._second()
         self.trace("world", "calm")
@@ -93,85 +97,50 @@ class World:
         while unfinished and self._now_s() < self.plan.ends_s:
             for _ in range(10):
                 await self._second()
-            unfinished = "no recorder runs" if self.life is None else self.checks.unfinished(self.life, self.database)
+            waiting = oddities.halt_s is not None and self._now_s() < oddities.halt_s
+            told = (machine.unfinished() for machine in self.machines)
+            unfinished = "the market has yet to halt" if waiting else next(filter(None, told), "")
         if unfinished:
-            raise Broken(f"{CALM_S:.0f} s after the last fault: {unfinished}")
-        await self._stop_in_order()
+            raise Broken(f"{self.plan.ends_s - self.plan.storm_s:.0f} s after the last fault: {unfinished}")
+        for machine in self.machines:
+            await machine.stop_in_order()
+        await asyncio.sleep(5.0)
+        self._raise_broken()
 
     def _calm(self) -> None:
         now_s = self.loop.time()
         self.exchange.calm = True
         self.exchange.away_until_s = min(self.exchange.away_until_s, now_s)
         self.database.away_until_s = self.database.denied_until_s = now_s
-        self.http.limited_until_s = now_s
+        self.checks.calm_since_s = now_s
+        oddities = self.plan.oddities
+        for machine in self.machines:
+            machine.http.limited_until_s = now_s
+            if oddities.restarts:
+                machine.strike(Fault(0.0, "stop"))
+        if oddities.halt_s is not None:
+            self.exchange.saw("market halts")
+            # the last trades before the halt come by no stream, and nothing follows them
+            silent_at_s = self._began_s + oddities.halt_s - _SILENT_BEFORE_HALT_S
+            self.loop.call_at(silent_at_s, self.network.silence, f"{self.plan.symbols[0].lower()}@aggTrade")
 
     async def _second(self) -> None:
-        """Let a second pass; bring up a recorder when none runs."""
-        if self._task is not None and self._task.done():
-            self._ended(self._task)
-        if self._task is None and self.loop.time() >= self._down_until_s:
-            self._begin()
+        """Let a second pass; bring up recorders where none runs."""
+        for machine in self.machines:
+            machine.look()
         await asyncio.sleep(1.0)
         self._raise_broken()
-        if self.life is not None and self.life.process.alive:
-            self.checks.running(self.life, self.database)
-
-    def _begin(self) -> None:
-        self.lives += 1
-        process = Process(f"recorder{self.lives}", self.loop)
-        self.trace("world", f"{process.name} is started")
-        self.life = Life(process, self.exchange, self.network, self.http, self.database, self.clock, self.disk)
-        self._task = process.start(self.life.run())
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        """A recorder has ended by itself: it may do so when it cannot start, or when it was told to stop."""
-        life, self.life, self._task = self.life, None, None
-        if life is None:
-            return
-        failure = task.exception()
-        if failure is not None:
-            raise Broken(f"the recorder failed: {failure!r}")
-        if not life.refused_start and (life.parts is None or not life.parts.pipeline.stopping):
-            raise Broken("the recorder ended by itself")
-        self._down_until_s = max(self._down_until_s, self.loop.time() + _RESTART_S)
-        if life.parts is not None:
-            self.loop.create_task(self._settle(life))
-
-    async def _settle(self, life: Life) -> None:
-        try:
-            await drained(life, self.database)
-            self.checks.accounted(life, self.database)
-            self.checks.absences(life)
-        except Broken as broken:
-            self._broken = broken
-
-    async def _stop_in_order(self) -> None:
-        life, task = self.life, self._task
-        if life is None or task is None:
-            raise Broken("no recorder runs at the end")
-        life.stop()
-        await asyncio.wait({task}, timeout=_STOP_S)
-        if not task.done():
-            raise Broken(f"the drain takes longer than {_STOP_S:.0f} s")
-        self._ended(task)
-        await asyncio.sleep(5.0)
-        self._raise_broken()
+        for machine in self.machines:
+            machine.check()
 
     # -- misfortunes --------------------------------------------------------------------------------------
 
     def _strike(self, fault: Fault) -> None:
         now_s = self.loop.time()
         self.trace("world", fault)
-        life = self.life
-        if fault.kind == "crash":
-            if life is not None:
-                self._down_until_s = now_s + fault.for_s
-                life.process.crash_after(1 + int(fault.amount * 200))
-                self.loop.call_later(0.5, self._bury, life)
-        elif fault.kind == "stop":
-            if life is not None:
-                self._down_until_s = now_s + fault.for_s
-                life.stop()
+        self.exchange.saw(fault.kind)
+        if fault.kind in FAULTS:
+            self.machines[0].strike(fault)
         elif fault.kind == "database away":
             self.database.away_until_s = now_s + fault.for_s
         elif fault.kind == "database denies":
@@ -180,12 +149,16 @@ class World:
             self.exchange.away_until_s = now_s + fault.for_s
             for link in list(self.network.links):
                 link.reset()
-        elif fault.kind == "rest limit":
-            self.http.limited_until_s = now_s + fault.for_s
-        elif fault.kind == "clock jump":
-            self.clock.offset_ns += int((fault.amount - 0.5) * 7200e9)
+        elif fault.kind in ("void", "forgotten"):
+            self.exchange.lose(fault)
+        elif fault.kind == "silent stream":
+            self.network.silence_one(fault.amount)
         else:
             self._strike_links(fault)
+
+    def _strike_machine(self, machine: Machine, fault: Fault) -> None:
+        self.trace("world", f"{machine.name}: {fault}")
+        machine.strike(fault)
 
     def _strike_links(self, fault: Fault) -> None:
         for link in list(self.network.links):
@@ -200,15 +173,6 @@ class World:
             else:
                 link.server_shutdown()
 
-    def _bury(self, life: Life) -> None:
-        """The crash has happened, or happens now: the machine comes up again later."""
-        life.process.crash()
-        self.crashes += 1
-        self.trace("world", f"{life.process.name} was killed")
-        self.network.leave(life.process)
-        if self.life is life:
-            self.life, self._task = None, None
-
     # -- watching -----------------------------------------------------------------------------------------
 
     def _on_commit(self, table: object, row: object) -> None:
@@ -218,9 +182,20 @@ class World:
             # told to the world, not to the recorder whose commit it is
             self._broken = self._broken or broken
 
-    def _on_delivered(self, process: Process, payload: bytes) -> None:
-        if self.life is not None and self.life.process is process:
-            self.life.on_delivered(payload)
+    def _on_absence(self, symbol: str, first: int, last: int, proof: str) -> None:
+        try:
+            self.checks.on_absence(symbol, first, last, proof)
+        except Broken as broken:
+            self._broken = self._broken or broken
+
+    def _deliver(self, process: Process, handler: LinkHandler, payloads: tuple[bytes, ...]) -> None:
+        life = next((one.life for one in self.machines if one.life is not None and one.life.process is process), None)
+        before = life.frames if life is not None else 0
+        handler.on_texts(payloads)
+        # fewer: those of a newcomer are held back, its answers are not
+        if life is not None and life.frames >= before + len(payloads):
+            for payload in payloads:
+                life.took(payload)
 
     def _raise_broken(self) -> None:
         if self._broken is not None:
