@@ -109,7 +109,10 @@ async def open_recorder(
 
         def save(batches: Sequence[Batch]) -> list[events.RowsLeft]:
             files = write_leftover(directory / "leftover", batches)
-            return [events.RowsLeft(rows=left.rows, file=str(left.path), hint=left.psql) for left in files]
+            return [
+                events.RowsLeft(rows=left.rows, file=str(left.path), hint=f"Load them with: {left.command}")
+                for left in files
+            ]
 
         parts = assemble(
             settings,

@@ -442,6 +442,22 @@ async def test_a_paused_link_that_gives_way_is_not_read_again() -> None:
         assert not link.reading
 
 
+async def test_a_pause_hands_on_what_a_newcomer_holds() -> None:
+    """It would wait in memory and not count, and come upon the rest when that is full."""
+    bench = Bench()
+    async with bench.running():
+        old = await bench.links(1)
+        old.say(agg_frame(1))
+        old.say(b'{"e":"serverShutdown","E":5}')
+        new = await bench.links(2)
+        new.say(agg_frame(3))
+        assert bench.collector.held == 1
+        assert bench.taker.payloads[-1] != agg_frame(3)
+        bench.collector.pause()
+        assert bench.collector.held == 0
+        assert bench.taker.payloads[-1] == agg_frame(3)
+
+
 async def test_after_stop_accepting_no_frame_is_taken_and_the_link_stays() -> None:
     bench = Bench()
     async with bench.running():

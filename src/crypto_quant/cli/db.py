@@ -96,6 +96,40 @@ def migrate(database_url: str | None) -> None:
     click.echo(f"schema version {state.version} on {state.tier}: {done}")
 
 
+@db.command("load")
+@_database_url
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def load_files(database_url: str | None, files: tuple[Path, ...]) -> None:
+    """Store the rows that a recorder has left in FILES; doing it twice changes nothing.
+
+    A recorder that can neither store nor spool its last rows writes them to files, and its log names them.
+    Exit code 1 when a row is refused, or contradicts what is stored: such rows stay in their file.
+    """
+    asyncio.run(_load(_settings(database_url).database_url or _local().start(), files))
+
+
+async def _load(url: str, files: tuple[Path, ...]) -> None:
+    # asyncpg is only needed here
+    from crypto_quant.store.leftover import load_leftover  # noqa: PLC0415
+    from crypto_quant.store.timescale import open_sink  # noqa: PLC0415
+
+    sink = await open_sink(url)
+    failed = False
+    try:
+        for file in files:
+            loaded = await load_leftover(sink, file)
+            click.echo(f"{file}: {loaded.written:,} rows stored, {loaded.duplicates:,} were there already")
+            for places, what in ((loaded.conflicting, "contradicts what is stored"), (loaded.refused, "is refused")):
+                failed = failed or bool(places)
+                for place in places:
+                    # the first line names the columns, and people count lines from 1
+                    click.echo(f"{file}:{place + 2}: this row {what}, and was not stored", err=True)
+    finally:
+        await sink.close()
+    if failed:
+        raise click.exceptions.Exit(1)
+
+
 async def _migrate(url: str) -> "SchemaState":
     # asyncpg is only needed here
     from crypto_quant.store.migrate import migrate as migrate_schema  # noqa: PLC0415

@@ -80,11 +80,20 @@ class BinanceWSCollector:
             for slot in self._slots:
                 tasks.create_task(self._keep(slot, tasks), name=f"slot {slot.link}")
 
+    @property
+    def held(self) -> int:
+        """How many frames of newcomers are held back, until these have run beside their elders for long enough."""
+        return sum(len(drive.held) for drive in self._drives if drive.held)
+
     def pause(self) -> None:
-        """Stop reading; the exchange feels it, and drops a link that stays paused for long."""
+        """Stop reading; the exchange feels it, and drops a link that stays paused for long.
+
+        What newcomers hold is handed on: they prove themselves only while they are read.
+        """
         self._paused = True
         for drive in self._drives:
             drive.read(False)
+            drive.release()
 
     def resume(self) -> None:
         """Read again."""

@@ -223,7 +223,7 @@ class Pipeline:
         paused_at: float | None = None
         while True:
             await asyncio.sleep(_WATCH_S)
-            pending = self._writer.in_memory
+            pending = self._writer.in_memory + self._collector.held
             if paused_at is None and pending > self._pending_limit:
                 paused_at = loop.time()
                 self._collector.pause()

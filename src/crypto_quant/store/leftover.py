@@ -1,6 +1,6 @@
-"""Rows that could not be stored before the end: files that ``psql`` or ``load_leftover`` bring in later.
+"""Rows that could not be stored before the end: files that ``crypto-quant db load`` brings in later.
 
-A file is COPY text whose first line names the columns (PostgreSQL 15 and newer read and check it: HEADER MATCH).
+A file is COPY text whose first line names the columns.
 """
 
 import os
@@ -12,43 +12,32 @@ from pathlib import Path
 
 import msgspec
 
-from crypto_quant.errors import ConfigError
-from crypto_quant.seams import COLUMNS, Batch, Receipt, Sink, Table
+from crypto_quant.errors import ConfigError, StoreRejected
+from crypto_quant.seams import COLUMNS, Batch, Covered, Sink, Source, Table
 
 _ROWS_AT_ONCE = 1000
 
 
 class Leftover(msgspec.Struct, frozen=True):
-    """One file of rows, and the ``psql`` command that loads it; loading it twice changes nothing."""
+    """One file of rows."""
 
     table: Table
     path: Path
     rows: int
 
     @property
-    def psql(self) -> str:
-        """A command for a shell; ``$DATABASE_URL`` stands for the database. Needs psql and a server from 15 on."""
-        columns = ", ".join(COLUMNS[self.table])
-        path = str(self.path).replace("'", "''")
-        steps = (
-            f"CREATE TEMP TABLE leftover (LIKE {self.table})",
-            f"\\copy leftover ({columns}) FROM '{path}' WITH (FORMAT text, HEADER MATCH)",
-            f"INSERT INTO {self.table} ({columns}) {self._new_rows(columns)} ON CONFLICT DO NOTHING",
-        )
-        commands = " ".join(f"-c {shlex.quote(step)}" for step in steps)
-        return f'psql "$DATABASE_URL" -v ON_ERROR_STOP=1 {commands}'
+    def command(self) -> str:
+        """What a person types to load it; doing it twice changes nothing."""
+        return f"crypto-quant db load {shlex.quote(str(self.path))}"
 
-    def _new_rows(self, columns: str) -> str:
-        if self.table is not Table.TRADES:
-            return f"SELECT {columns} FROM leftover"  # noqa: S608
-        # a trade that the exchange has told under two times would pass the unique key: the first one stays
-        same = "t.venue = l.venue AND t.symbol = l.symbol AND t.trade_id = l.trade_id"
-        near = "t.time BETWEEN l.time - interval '1 day' AND l.time + interval '1 day'"
-        return (
-            f"SELECT DISTINCT ON (venue, symbol, trade_id) {columns} FROM leftover l"  # noqa: S608
-            f" WHERE NOT EXISTS (SELECT FROM trades t WHERE {same} AND {near})"
-            " ORDER BY venue, symbol, trade_id, l.ctid"
-        )
+
+class Loaded(msgspec.Struct, frozen=True):
+    """What became of a file's rows; ``conflicting`` and ``refused`` are places in it, from 0 behind its first line."""
+
+    written: int
+    duplicates: int
+    conflicting: Sequence[int] = ()
+    refused: Sequence[int] = ()
 
 
 def write_leftover(directory: Path, batches: Sequence[Batch]) -> list[Leftover]:
@@ -69,27 +58,55 @@ def write_leftover(directory: Path, batches: Sequence[Batch]) -> list[Leftover]:
     return written
 
 
-async def load_leftover(sink: Sink, path: Path) -> Receipt:
-    """Store the rows of a leftover file; what is there already is only counted.
+async def load_leftover(sink: Sink, path: Path) -> Loaded:
+    """Store the rows of a leftover file, and cover the ids of its trades; what is there already is only counted.
 
-    ``conflicting`` of the receipt are places in the file, from 0 behind its first line. The rows are proven by nothing
-    yet: ``coverage`` learns of them when somebody looks, or fetches the gap that they stand in.
-    Raises ConfigError when the file is not one of ours or its end is missing, and what ``Sink.write`` raises: then
+    A trade that is stored with another content or time stays as it is; a row that the store refuses is left out.
+    Raises ConfigError when the file is not one of ours or its end is missing, StoreUnavailable and StoreDenied: then
     a part of the rows may be stored, and loading the file again stores the rest.
     """
-    written = duplicates = read = 0
-    conflicting: list[int] = []
+    parts: list[Loaded] = []
+    read = 0
     with path.open("rb") as file:
         table = _table_of(file.readline(), path)
         while rows := list(islice(file, _ROWS_AT_ONCE)):
             if not rows[-1].endswith(b"\n"):
                 raise ConfigError("the file ends in the middle of a row", subject=str(path))
-            receipt = await sink.write(Batch(table=table, rows=rows))
-            written += receipt.written
-            duplicates += receipt.duplicates
-            conflicting += (read + place for place in receipt.conflicting)
+            parts += await _store(sink, table, rows, read)
             read += len(rows)
-    return Receipt(written=written, duplicates=duplicates, conflicting=tuple(conflicting))
+    return Loaded(
+        written=sum(each.written for each in parts),
+        duplicates=sum(each.duplicates for each in parts),
+        conflicting=tuple(place for each in parts for place in each.conflicting),
+        refused=tuple(place for each in parts for place in each.refused),
+    )
+
+
+async def _store(sink: Sink, table: Table, rows: list[bytes], first: int) -> list[Loaded]:
+    """Store rows of which the first has the place ``first`` in its file; halve them while one of them is refused."""
+    covered = _covered(rows) if table is Table.TRADES else ()
+    try:
+        receipt = await sink.write(Batch(table, rows, covered))
+    except StoreRejected:
+        if len(rows) == 1:
+            return [Loaded(0, 0, refused=(first,))]
+        middle = len(rows) // 2
+        return [
+            *await _store(sink, table, rows[:middle], first),
+            *await _store(sink, table, rows[middle:], first + middle),
+        ]
+    conflicting = tuple(first + place for place in receipt.conflicting)
+    return [Loaded(receipt.written, receipt.duplicates, conflicting)]
+
+
+def _covered(rows: Sequence[bytes]) -> list[Covered]:
+    """Return what rows of ``trades`` prove, or nothing when one of them cannot be read: the store refuses that one."""
+    try:
+        fields = [row.decode().split("\t", 4) for row in rows]
+        ids = [(venue, symbol, int(trade_id)) for _, venue, symbol, trade_id, _ in fields]
+    except ValueError:
+        return []
+    return [Covered(venue, symbol, number, number, Source.STREAM) for venue, symbol, number in ids if number >= 0]
 
 
 def _table_of(header: bytes, path: Path) -> Table:

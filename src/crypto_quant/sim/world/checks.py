@@ -10,7 +10,7 @@ from crypto_quant.sim.world.network import READ_FRAMES, Network
 from crypto_quant.sim.world.recorder import Life
 from crypto_quant.sim.world.versions import is_row_of
 
-# pressure is looked at every 20 ms, a socket hands over READ_FRAMES every 10 ms
+# pressure is looked at every 20 ms, a socket hands over READ_FRAMES every 10 ms, and each link may have an heir
 _READ_MEANWHILE = 3 * READ_FRAMES
 # candles are owed this long after their end: grace, settling, a request that failed a few times
 _LATEST_US = 10_000_000
@@ -101,7 +101,7 @@ class Checks:
                 f"received - written - duplicate - set aside is {stats.pending_trades} trades and"
                 f" {stats.pending_candles} candles, but {writer.pending} rows wait"
             )
-        limit = self._exchange.plan.settings.pending_limit + _READ_MEANWHILE * max(1, life.parts.links)
+        limit = self._exchange.plan.settings.pending_limit + _READ_MEANWHILE * 2 * max(1, life.parts.links)
         if writer.pending > limit:
             raise Broken(f"{writer.pending} rows wait, the limit is {limit}")
         if not writer.pending:

@@ -8,7 +8,7 @@ from random import Random
 from crypto_quant.errors import StoreDenied, StoreRejected, StoreUnavailable
 from crypto_quant.flow.intake import Known
 from crypto_quant.market import Timeframe
-from crypto_quant.seams import COLUMNS, Batch, KnownSlots, PoolUse, Receipt, Table
+from crypto_quant.seams import COLUMNS, Batch, Covered, KnownSlots, PoolUse, Receipt, Source, Table
 from crypto_quant.sim.world.exchange import Exchange
 
 Row = dict[str, str]
@@ -118,8 +118,12 @@ class Database:
         held = self._trades.get((row["symbol"], row.get("trade_id", "")))
         if held is not None:
             return not self.differs(row, held)
+        covered = []
+        if table is Table.TRADES:
+            number = int(row["trade_id"])
+            covered = [Covered(row["venue"], row["symbol"], number, number, Source.STREAM)]
         try:
-            self.commit(Batch(table, [line]))
+            self.commit(Batch(table, [line], covered))
         except StoreRejected:
             return False
         return True

@@ -118,6 +118,8 @@ class Machine:
             self._checks.absences(life)
         except Broken as broken:
             self.broken = broken
+        except Exception as failure:  # noqa: BLE001  # of the world itself: it must not go unheard
+            self.broken = Broken(f"the world failed: {failure!r}")
 
     def _bury(self, life: Life) -> None:
         """The crash has happened, or happens now: the machine comes up again later."""
