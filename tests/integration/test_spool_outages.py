@@ -206,8 +206,9 @@ async def test_what_a_person_must_mend_is_told_and_waited_for(
         await run.until(lambda: run.stats.trades_written > 200)
         await by_hand(url, harm)
         await run.until(lambda: run.stats.spooled_rows > 500)
-        assert hint in run.told.of(events.StoreLost)[0].cause
-        assert len(run.told.of(events.StoreLost)) == 1
+        # the session that is sent away may be heard of first; the remedy follows, and it is not told for every try
+        await run.until(lambda: any(hint in told.cause for told in run.told.of(events.StoreLost)))
+        assert len(run.told.of(events.StoreLost)) <= 3
         await by_hand(url, remedy)
         await run.until(lambda: run.told.of(events.SpoolReplayed))
         final = await run.stop()
