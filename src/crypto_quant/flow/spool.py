@@ -6,16 +6,28 @@ crash in between repeats a segment, which changes nothing in the store. What an 
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from pathlib import PurePath
 from typing import Any, TypeVar
 
 import msgspec
 
 from crypto_quant import events
+from crypto_quant.continuity import Gap, RangeSet
 from crypto_quant.errors import SpoolUnavailable
-from crypto_quant.seams import Emit, SpoolFiles, Table
-from crypto_quant.spoolformat import DAMAGED_SUFFIX, FIRST_LINK, HEAD, SUFFIX, Damage, SpoolRecord, decode, encode, scan
+from crypto_quant.seams import Covered, Emit, SpoolFiles, Table
+from crypto_quant.spoolformat import (
+    DAMAGED_SUFFIX,
+    FIRST_LINK,
+    HEAD,
+    SUFFIX,
+    Damage,
+    SpoolRecord,
+    decode,
+    encode,
+    proven,
+    scan,
+)
 
 SEGMENT_BYTES = 8 * 1024 * 1024
 # a small spool still has several segments, so that room is given back before all of it is stored
@@ -24,14 +36,22 @@ _SEGMENTS_MIN = 4
 _Result = TypeVar("_Result")
 
 
+Ids = dict[tuple[str, str], RangeSet]
+"""Trade ids of each (venue, symbol)."""
+
+
 class Segment(msgspec.Struct):
-    """One file: ``size`` bytes of it are valid, with so many records and rows of each table."""
+    """One file: ``size`` bytes of it are valid, with so many records and rows of each table.
+
+    ``ids`` are those that its records prove.
+    """
 
     name: str
     size: int
     records: int
     rows: dict[Table, int]
     damage: Damage | None = None
+    ids: Ids = msgspec.field(default_factory=dict)
 
 
 class Spool:
@@ -46,8 +66,10 @@ class Spool:
         self._files = files
         self._segment_bytes = min(segment_bytes, max(1, limit_bytes // _SEGMENTS_MIN))
         self._emit = emit
-        # rows that were put and could not be read again: their files are kept as damaged
+        # rows that were put and could not be read again, and the ids that are missing with them: their files are
+        # kept as damaged
         self.unreadable = dict.fromkeys(Table, 0)
+        self.missing: list[tuple[str, str, Gap]] = []
         self._segments: list[Segment] = []
         self._growing: Segment | None = None  # the last of them, while records are added to it
         self._link = FIRST_LINK
@@ -75,6 +97,14 @@ class Spool:
     def __len__(self) -> int:
         """Rows of all tables."""
         return sum(self.rows.values())
+
+    def ids(self, venue: str, symbol: str) -> list[tuple[int, int]]:
+        """Return the trade ids that will be proven once everything in here is stored, as inclusive ranges."""
+        held = RangeSet()
+        for segment in self._segments:
+            for first, last in segment.ids.get((venue, symbol), RangeSet()).ranges():
+                held.add(first, last)
+        return held.ranges()
 
     async def filled(self) -> None:
         """Return once there is something in the spool."""
@@ -105,6 +135,8 @@ class Spool:
                 rows[each.table] = rows.get(each.table, 0) + each.rows
             end = framed[-1].end if framed else len(HEAD)
             segment = Segment(name, end, len(framed), rows, damage)
+            for each in framed:
+                _add(segment.ids, proven(data, each))
             if damage is not None:
                 await self._tell_damage(segment, damage, len(data) - damage.offset)
             if framed:
@@ -127,8 +159,8 @@ class Spool:
     async def oldest(self) -> tuple[Segment, list[SpoolRecord]] | None:
         """Return the oldest segment and its records, None when there is none. Give it back to ``done`` afterwards.
 
-        Raises SpoolUnavailable. What cannot be read any more of what was put is told, kept as a file and counted in
-        ``unreadable``.
+        Raises SpoolUnavailable. What cannot be read any more of what was put is told, kept as a file, counted in
+        ``unreadable``, and its ids are added to ``missing``.
         """
         async with self._busy:
             if not self._segments:
@@ -148,11 +180,10 @@ class Spool:
             # whatever it looks like, it was whole once: no torn tail, but loss
             segment.damage = Damage(offset, reason, torn=False)
             await self._tell_damage(segment, segment.damage, segment.size - segment.damage.offset)
-        for table in segment.rows:
-            readable = sum(each.rows for each in framed if each.table is table)
-            self.unreadable[table] += segment.rows[table] - readable
-            segment.rows[table] = readable
-        return segment, [decode(data, each) for each in framed]
+        records = [decode(data, each) for each in framed]
+        if len(framed) < segment.records:
+            self._miss(segment, records)
+        return segment, records
 
     def stored(self, segment: Segment, table: Table, rows: int) -> None:
         """Count ``rows`` of a segment as stored or set aside; the file stays until ``done``."""
@@ -203,10 +234,25 @@ class Spool:
         segment.size += len(data)
         segment.records += 1
         segment.rows[record.table] = segment.rows.get(record.table, 0) + len(record.rows)
+        _add(segment.ids, record.covered)
         if segment.size >= self._segment_bytes:
             self._growing = None
         then()
         self._changed.set()
+
+    def _miss(self, segment: Segment, readable: list[SpoolRecord]) -> None:
+        """Count what was put into the segment and cannot be read any more."""
+        for table in segment.rows:
+            rows = sum(len(each.rows) for each in readable if each.table is table)
+            self.unreadable[table] += segment.rows[table] - rows
+            segment.rows[table] = rows
+        ids: Ids = {}
+        for each in readable:
+            _add(ids, each.covered)
+        for (venue, symbol), held in segment.ids.items():
+            left = ids.get((venue, symbol), RangeSet())
+            self.missing += [(venue, symbol, gap) for each in held.ranges() for gap in left.missing(*each)]
+        segment.ids = ids
 
     async def _forget_tail(self, segment: Segment) -> None:
         """Take back what a failed write may have left. A disk that refuses this too leaves rows twice at worst."""
@@ -253,6 +299,11 @@ class Spool:
             subject=self.directory,
             hint="Mend or empty that disk, or set spool_dir to another",
         )
+
+
+def _add(ids: Ids, covered: Iterable[Covered]) -> None:
+    for each in covered:
+        ids.setdefault((each.venue, each.symbol), RangeSet()).add(each.first, each.last)
 
 
 async def _to_its_end(work: Coroutine[Any, Any, _Result]) -> _Result:

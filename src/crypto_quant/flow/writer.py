@@ -2,11 +2,12 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from crypto_quant import events
 from crypto_quant.batch import Batcher, fitting_age_ns
+from crypto_quant.continuity import Gap
 from crypto_quant.errors import SpoolUnavailable, StoreDenied, StoreRejected, StoreUnavailable
 from crypto_quant.flow.aside import Aside
 from crypto_quant.flow.chunk import AllSeries, Chunk, Run, Series, slots_covered_by
@@ -73,6 +74,8 @@ class TimescaleWriter:
         self._spooling_told_s: float | None = None
         self._abandoned: set[asyncio.Task[Receipt]] = set()
         self._replayer: Replayer | None = None
+        # hears of ids that were received and put into the spool, and cannot be read any more
+        self.on_missing: Callable[[str, str, Gap], None] = lambda _venue, _symbol, _gap: None
         if spool is not None:
             self._replayer = Replayer(
                 spool,
@@ -83,6 +86,7 @@ class TimescaleWriter:
                 aside=self._aside,
                 lost=self._lost,
                 back=self._back,
+                missing=lambda *ids: self.on_missing(*ids),
             )
         self._series = AllSeries()
         stats.batch_size = batch_size
