@@ -74,8 +74,8 @@ class TimescaleWriter:
         self._spooling_told_s: float | None = None
         self._abandoned: set[asyncio.Task[Receipt]] = set()
         self._replayer: Replayer | None = None
-        # hears of ids that were received and put into the spool, and cannot be read any more
-        self.on_missing: Callable[[str, str, Gap], None] = lambda _venue, _symbol, _gap: None
+        # hears of ids (venue, symbol, gap) that went into the spool and cannot be read any more
+        self.on_missing: Callable[[str, str, Gap], None] | None = None
         if spool is not None:
             self._replayer = Replayer(
                 spool,
@@ -86,7 +86,7 @@ class TimescaleWriter:
                 aside=self._aside,
                 lost=self._lost,
                 back=self._back,
-                missing=lambda *ids: self.on_missing(*ids),
+                missing=self._missing,
             )
         self._series = AllSeries()
         stats.batch_size = batch_size
@@ -394,6 +394,10 @@ class TimescaleWriter:
         if away_s is not None:
             lane.pause_s = 0.0
             self._emit(events.StoreBack(table=table.value, away_s=round(away_s, 3)))
+
+    def _missing(self, venue: str, symbol: str, gap: Gap) -> None:
+        if self.on_missing is not None:
+            self.on_missing(venue, symbol, gap)
 
     def _tell_spooling(self, spool: Spool, cause: str) -> None:
         now_s = asyncio.get_running_loop().time()
