@@ -20,6 +20,9 @@ FOUND = {
     1096: "a file of left-over rows held two versions of a trade, and both were stored by hand",
     40: "a link that was replaced while reading was paused was read to its end, past the pending limit",
     1046: "killed while it owed older candles than the newest stored one, the next run did not know of them",
+    1106: "a candle that only a left-over spool holds begins no account: the world asked for those behind it",
+    1177: "the world took frames that a new link holds back for received",
+    5957: "rows loaded by hand before anything was covered: the world took them for the beginning",
 }
 
 
