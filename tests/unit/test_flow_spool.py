@@ -312,6 +312,17 @@ async def test_ids_that_have_rotted_are_missing() -> None:
     assert spool.ids("spot", "btcusdt") == [(10, 14)]
 
 
+async def test_ids_that_have_rotted_and_lie_in_another_record_are_not_missing() -> None:
+    bench = Bench(segment=50)
+    spool = await bench.opened()
+    await spool.put(proof("btcusdt", 10, 14))
+    await spool.put(proof("btcusdt", 12, 12))
+    first = bench.disk.names["00000001.spool"]
+    first.content[-1] ^= 4
+    assert (await spool.oldest() or (None, [None]))[1] == []
+    assert spool.missing == [("spot", "btcusdt", Gap(10, 11)), ("spot", "btcusdt", Gap(13, 14))]
+
+
 async def test_a_cancelled_put_is_finished_all_the_same() -> None:
     bench = Bench()
     spool = await bench.opened()

@@ -265,10 +265,11 @@ class Spool:
         ids: Ids = {}
         for each in readable:
             _add(ids, each.covered)
-        for (venue, symbol), held in segment.ids.items():
-            left = ids.get((venue, symbol), RangeSet())
+        put, segment.ids = segment.ids, ids
+        for (venue, symbol), held in put.items():
+            # the exchange may have told a trade again, and that may lie in another record
+            left = RangeSet(self.ids(venue, symbol))
             self.missing += [(venue, symbol, gap) for each in held.ranges() for gap in left.missing(*each)]
-        segment.ids = ids
 
     async def _forget_tail(self, segment: Segment, tail_bytes: int) -> None:
         """Take back what a failed write may have left. A disk that refuses this too leaves rows twice at worst."""
