@@ -38,6 +38,14 @@ class SpoolRecord(msgspec.Struct, frozen=True, array_like=True):
     told: tuple[CandleStored, ...] = ()
 
 
+class _Proof(msgspec.Struct, frozen=True, array_like=True):
+    """The beginning of a record's body, its rows unread."""
+
+    table: Table
+    rows: msgspec.Raw
+    covered: tuple[Covered, ...] = ()
+
+
 class Framed(msgspec.Struct, frozen=True):
     """One valid record as it lies in a segment: its bytes are ``start`` to ``end`` (exclusive) of the file."""
 
@@ -61,6 +69,7 @@ class Damage(msgspec.Struct, frozen=True):
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(SpoolRecord).decode
+_decode_proof = msgspec.msgpack.Decoder(_Proof).decode
 
 
 def encode(record: SpoolRecord, link: int) -> tuple[bytes, int]:
@@ -79,6 +88,11 @@ def encode(record: SpoolRecord, link: int) -> tuple[bytes, int]:
 def decode(data: bytes, framed: Framed) -> SpoolRecord:
     """Return the record at a place that ``scan`` has found valid in ``data``."""
     return _decode(memoryview(data)[framed.start + _FRAME.size : framed.end])
+
+
+def proven(data: bytes, framed: Framed) -> tuple[Covered, ...]:
+    """Return what the record at a valid place proves, without looking at its rows."""
+    return _decode_proof(memoryview(data)[framed.start + _FRAME.size : framed.end]).covered
 
 
 def scan(data: bytes) -> tuple[list[Framed], Damage | None]:

@@ -140,6 +140,10 @@ async def test_a_recorder_that_is_killed_during_the_outage_loses_nothing_that_wa
             fields = [row.decode().split("\t") for row in kept]
             expected = {int(each[3]) for each in fields if each[2] == symbol}
             assert expected <= stored
+            gaps = [(gap["first"], gap["last"]) for gap in again.of("Gap found") if gap["symbol"] == symbol]
+            # the time between the two runs is one; what waited in the spool is none
+            assert gaps
+            assert not [number for number in expected for first, last in gaps if first <= number <= last]
         assert spooled(tmp_path) == []
 
 

@@ -49,7 +49,10 @@ class Life:
         self._next = first
 
     async def live(self, steps: list[bool]) -> None:
-        spool = await opened(self.disk)
+        try:
+            spool = await opened(self.disk)
+        except OSError:
+            return  # a disk that fails at the start: no recorder begins on it
         for put in steps:
             if put:
                 number, self._next = self._next, self._next + 1

@@ -67,6 +67,19 @@ def test_the_newest_gap_is_the_last_one_opened() -> None:
     assert sequencer.gaps == [Gap(2, 2), Gap(5, 8)]
 
 
+def test_ids_that_were_had_and_are_lost_are_missing_again() -> None:
+    sequencer = Sequencer()
+    sequencer.resume([(100, 109), (120, 129)], [(110, 112)])
+    observe(sequencer, 130, 131)
+    sequencer.lost(105, 130)
+    assert sequencer.gaps == [Gap(105, 130)]
+    assert sequencer.missing == 26
+    sequencer.lost(50, 99)
+    sequencer.lost(132, 200)
+    assert sequencer.gaps == [Gap(105, 130)]
+    assert observe(sequencer, 121, 104, 132) == [LATE, LATE, NEW]
+
+
 def test_a_caller_may_step_by_itself() -> None:
     sequencer = Sequencer()
     for trade_id in (0, 1, 2):

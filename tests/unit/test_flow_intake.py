@@ -307,6 +307,17 @@ def test_gaps_of_earlier_runs_are_told_once_and_absent_ids_are_none() -> None:
     ]
 
 
+def test_ids_that_cannot_be_stored_any_more_are_a_gap_again() -> None:
+    bench, told = resumed(Known([(1, 10)]))
+    bench.take(agg_frame(11), agg_frame(12))
+    bench.intake.unreadable("spot", "btcusdt", Gap(9, 11))
+    bench.intake.unreadable("usdm", "btcusdt", Gap(1, 3))
+    bench.intake.unreadable("spot", "ethusdt", Gap(1, 3))
+    assert told == [("btcusdt", Gap(9, 11))]
+    assert [(event.first, event.last) for event in bench.journal.of(events.GapFound)] == [(9, 11)]
+    assert (bench.stats.gaps, bench.stats.gaps_open, bench.stats.missing_trades) == (1, 1, 3)
+
+
 def test_an_id_of_an_earlier_run_is_the_stores_to_judge() -> None:
     """Coverage proves that a trade of that id is stored, not that it was this one."""
     bench, _ = resumed(Known([(100, 200)], [(150, 150)]))

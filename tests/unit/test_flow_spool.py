@@ -7,14 +7,19 @@ from flow_doubles import Journal
 from spool_doubles import ForgetfulDisk, ForgetfulFiles
 
 from crypto_quant import events
+from crypto_quant.continuity import Gap
 from crypto_quant.errors import SpoolUnavailable
 from crypto_quant.flow.spool import Spool
-from crypto_quant.seams import Table
-from crypto_quant.spoolformat import HEAD, SpoolRecord
+from crypto_quant.seams import Covered, Source, Table
+from crypto_quant.spoolformat import FIRST_LINK, HEAD, SpoolRecord, encode, scan
 
 
 def record(number: int, table: Table = Table.TRADES) -> SpoolRecord:
     return SpoolRecord(table, [b"row %d\n" % number])
+
+
+def proof(symbol: str, first: int, last: int) -> SpoolRecord:
+    return SpoolRecord(Table.TRADES, [b"row\n"], (Covered("spot", symbol, first, last, Source.STREAM),))
 
 
 class Bench:
@@ -81,8 +86,10 @@ async def test_what_an_earlier_run_has_left_is_found_and_told() -> None:
     assert (found.rows, found.records, found.directory) == (7, 7, "/spool/1")
     assert found.bytes == spool.size_bytes == sum((await bench.files.sizes()).values())
     assert dict(spool.rows) == {Table.TRADES: 6, Table.CANDLES: 1}
+    left = await bench.files.sizes()
     await spool.put(record(7))  # never into a file of another run
-    assert max(again.disk.names) not in bench.files.disk.synced_names or len(again.disk.names) > 1
+    assert len(again.disk.names) == len(left) + 1
+    assert left.items() < (await again.files.sizes()).items()
 
 
 async def test_a_torn_tail_is_cut_and_told() -> None:
@@ -92,12 +99,14 @@ async def test_a_torn_tail_is_cut_and_told() -> None:
         await spool.put(record(number))
     (inode,) = bench.disk.names.values()
     del inode.content[-5:]
+    torn = len(inode.content)
     again = Bench(bench.disk)
     spool = await again.opened()
     (told,) = again.journal.of(events.SpoolDamaged)
     assert told.torn
     assert told.file == "/spool/1/00000001.spool"
-    assert told.cut_at + told.lost_bytes == len(inode.content)
+    assert told.cut_at + told.lost_bytes == torn
+    assert told.cut_at == len(inode.content) == spool.size_bytes
     oldest = await spool.oldest()
     assert oldest is not None
     assert oldest[1] == [record(0), record(1)]
@@ -188,6 +197,130 @@ async def test_rows_that_have_rotted_since_they_were_put_are_counted_and_kept() 
     assert len(bench.journal.of(events.SpoolDamaged)) == 1
     await spool.done(oldest[0])
     assert list(bench.disk.names) == ["00000001.spool.damaged"]
+
+
+async def test_a_tail_that_was_torn_once_never_looks_like_loss() -> None:
+    """Others are written behind its file, and the power goes."""
+    bench = Bench(segment=10_000)
+    spool = await bench.opened()
+    await spool.put(record(1))
+    (inode,) = bench.disk.names.values()
+    data, _ = encode(record(9), FIRST_LINK)
+    bench.disk.write("00000001.spool", len(inode.content), data[:-3])  # as a kill leaves it
+    spool = await Bench(bench.disk).opened()
+    await spool.put(record(2))
+    last = Bench(bench.disk.after_crash())
+    spool = await last.opened()
+    assert last.journal.of(events.SpoolDamaged) == []
+    assert spool.records == 2
+
+
+async def test_what_a_killed_run_has_not_synced_is_safe_once_it_is_found() -> None:
+    disk = ForgetfulDisk()
+    bench = Bench(disk)
+    data, _ = encode(record(1), FIRST_LINK)
+    disk.write("00000001.spool", 0, HEAD + data)
+    assert (await bench.opened()).records == 1
+    for _ in range(20):
+        assert (await Bench(disk.after_crash()).opened()).records == 1
+
+
+async def test_a_file_that_an_earlier_run_deleted_does_not_come_back() -> None:
+    """Its number is used again from the beginning: behind it, a torn tail would look like loss."""
+    data, _ = encode(record(1), FIRST_LINK)
+    disk = ForgetfulDisk(files={"00000005.spool": HEAD + data})
+    disk.remove("00000005.spool")
+    assert any(disk.after_crash().names for _ in range(20))
+    await Bench(disk).opened()
+    assert not any(disk.after_crash().names for _ in range(20))
+
+
+async def test_a_file_without_a_valid_record_is_told_once_and_kept_under_another_name() -> None:
+    disk = ForgetfulDisk()
+    data, _ = encode(record(1), FIRST_LINK)
+    disk.write("00000001.spool", 0, HEAD + data[:-1] + b"?")
+    bench = Bench(disk)
+    spool = await bench.opened()
+    (told,) = bench.journal.of(events.SpoolDamaged)
+    assert told.kept == "/spool/1/00000001.spool.damaged"
+    assert list(disk.names) == ["00000001.spool.damaged"]
+    assert (spool.records, spool.size_bytes) == (0, 0)
+    again = Bench(disk)
+    await again.opened()
+    assert again.journal.events == []
+
+
+async def test_what_the_disk_does_not_delete_counts_until_it_does() -> None:
+    bench = Bench(limit=200, segment=50)
+    spool = await bench.opened()
+    await spool.put(record(1))
+    put = spool.size_bytes
+    bench.disk.fails = lambda _number, call: call == "remove"
+    oldest = await spool.oldest()
+    assert oldest is not None
+    await spool.done(oldest[0])
+    assert (spool.records, spool.size_bytes) == (0, put)
+    while spool.size_bytes + put <= 200:
+        await spool.put(record(2))
+    with pytest.raises(SpoolUnavailable, match="full"):
+        await spool.put(record(3))
+    assert sum((await bench.files.sizes()).values()) == spool.size_bytes <= 200
+    bench.disk.fails = lambda _number, _call: False
+    await spool.put(record(3))
+    assert sum((await bench.files.sizes()).values()) == spool.size_bytes <= 200
+
+
+async def test_a_file_that_failed_gives_its_number_to_the_next() -> None:
+    """So whatever a crash brings back of it stands at the end, where a torn tail is no loss."""
+    bench = Bench()
+    spool = await bench.opened()
+    bench.disk.fails = lambda _number, call: call == "write"
+    with pytest.raises(SpoolUnavailable):
+        await spool.put(record(1))
+    bench.disk.fails = lambda _number, _call: False
+    await spool.put(record(2))
+    assert list(bench.disk.names) == ["00000001.spool"]
+
+
+async def test_it_knows_the_ids_in_it_also_those_of_an_earlier_run() -> None:
+    bench = Bench()
+    spool = await bench.opened()
+    await spool.put(proof("btcusdt", 5, 9))
+    await spool.put(proof("btcusdt", 12, 12))
+    await spool.put(proof("ethusdt", 1, 3))
+    await spool.put(proof("btcusdt", 10, 11))
+    again = await Bench(bench.disk).opened()
+    for each in (spool, again):
+        assert each.ids("spot", "btcusdt") == [(5, 12)]
+        assert each.ids("spot", "ethusdt") == [(1, 3)]
+        assert each.ids("usdm", "btcusdt") == each.ids("spot", "dogeusdt") == []
+    while (oldest := await again.oldest()) is not None:
+        await again.done(oldest[0])
+    assert again.ids("spot", "btcusdt") == []
+
+
+async def test_ids_that_have_rotted_are_missing() -> None:
+    bench = Bench(segment=10_000)
+    spool = await bench.opened()
+    for first in (10, 20, 30):
+        await spool.put(proof("btcusdt", first, first + 4))
+    (inode,) = bench.disk.names.values()
+    framed, _ = scan(bytes(inode.content))
+    inode.content[framed[1].end - 1] ^= 4
+    assert len((await spool.oldest() or (None, []))[1]) == 1
+    assert spool.missing == [("spot", "btcusdt", Gap(20, 24)), ("spot", "btcusdt", Gap(30, 34))]
+    assert spool.ids("spot", "btcusdt") == [(10, 14)]
+
+
+async def test_ids_that_have_rotted_and_lie_in_another_record_are_not_missing() -> None:
+    bench = Bench(segment=50)
+    spool = await bench.opened()
+    await spool.put(proof("btcusdt", 10, 14))
+    await spool.put(proof("btcusdt", 12, 12))
+    first = bench.disk.names["00000001.spool"]
+    first.content[-1] ^= 4
+    assert (await spool.oldest() or (None, [None]))[1] == []
+    assert spool.missing == [("spot", "btcusdt", Gap(10, 11)), ("spot", "btcusdt", Gap(13, 14))]
 
 
 async def test_a_cancelled_put_is_finished_all_the_same() -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from spool_doubles import ForgetfulDisk, ForgetfulFiles
 
 from crypto_quant import events
+from crypto_quant.continuity import Gap
 from crypto_quant.errors import StoreDenied, StoreUnavailable
 from crypto_quant.flow import replay as replay_module
 from crypto_quant.flow import writer as writer_module
@@ -337,9 +338,12 @@ async def test_rows_that_rotted_on_the_disk_are_counted_as_set_aside() -> None:
     last = bench.disk.names[max(bench.disk.names)]
     last.content[-3] ^= 1
     bench.sink.away = None
+    missing = []
+    bench.writer.on_missing = lambda *ids: missing.append(ids)
     async with bench.running():
         await settled(bench)
     assert bench.stored() == list(range(5))
+    assert missing == [("spot", "btcusdt", Gap(5, 9))]
     assert bench.stats.trades_set_aside == 5
     assert len(bench.journal.of(events.SpoolDamaged)) == 1
     bench.check()

@@ -7,7 +7,7 @@ import pytest
 from crypto_quant import spoolformat
 from crypto_quant.events import CandleStored
 from crypto_quant.seams import Covered, Source, Table
-from crypto_quant.spoolformat import FIRST_LINK, HEAD, SpoolRecord, decode, encode, scan
+from crypto_quant.spoolformat import FIRST_LINK, HEAD, SpoolRecord, decode, encode, proven, scan
 
 TOLD = CandleStored(
     symbol="btcusdt", timeframe="5m", open_time="2026-10-01T12:00:00Z", close="1", volume="2", trades=3,
@@ -34,6 +34,11 @@ def test_records_come_back_as_they_were() -> None:
     assert [(each.table, each.rows) for each in framed] == [(Table.TRADES, 2), (Table.CANDLES, 1)]
     assert [decode(data, each) for each in framed] == [TRADES, CANDLES]
     assert framed[-1].end == len(data)
+
+
+def test_what_a_record_proves_is_told_without_its_rows() -> None:
+    data = segment(TRADES, CANDLES)
+    assert [proven(data, each) for each in scan(data)[0]] == [TRADES.covered, ()]
 
 
 def test_an_empty_segment_has_no_record_and_no_damage() -> None:

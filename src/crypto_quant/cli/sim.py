@@ -39,7 +39,7 @@ def sim(*, seeds: int, first: int, seed: int | None, jobs: int | None, trace: bo
         return
     started = time.monotonic()
     failed: list[Outcome] = []
-    total = [0.0, 0, 0, 0]
+    total = [0.0, 0, 0, 0, 0, 0]
     outcomes = run_many(range(first, first + seeds), hours=hours, jobs=min(jobs, seeds) if jobs else None)
     for done, outcome in enumerate(outcomes, start=1):
         total = [
@@ -47,6 +47,8 @@ def sim(*, seeds: int, first: int, seed: int | None, jobs: int | None, trace: bo
             total[1] + outcome.stored,
             total[2] + outcome.lives,
             total[3] + outcome.crashes,
+            total[4] + outcome.spool.records,
+            total[5] + outcome.spool.taken_over,
         ]
         if outcome.failure:
             failed.append(outcome)
@@ -56,7 +58,7 @@ def sim(*, seeds: int, first: int, seed: int | None, jobs: int | None, trace: bo
     click.echo(
         f"{seeds} worlds from seed {first}: {len(failed)} failed. {total[0] / 3600:.1f} hours of exchange time in "
         f"{time.monotonic() - started:.0f} s; {total[1]} trades stored, {total[2]} starts of the recorder, "
-        f"{total[3]} crashes."
+        f"{total[3]} crashes; {total[4]} records spooled, {total[5]} spools taken over."
     )
     if failed:
         sys.exit(1)

@@ -72,10 +72,10 @@ def assemble(
 ) -> Parts:
     """Return a recorder of ``symbols`` (as stored); ``exchange_ns`` is the exchange's time, 0 when it is unknown.
 
-    ``known`` says what the store has of each symbol. With ``shelf`` None no archive is asked for what REST has not.
-    With ``spool`` None rows wait in memory alone. ``limits`` say how patient links are, ``liveness`` when a silent
-    stream is looked up. It needs a running event loop, which gives it its monotonic time. Raises ConfigError for
-    unknown streams.
+    ``known`` says what the store has of each symbol; what waits in the ``spool`` counts as had as well. With ``shelf``
+    None no archive is asked for what REST has not. With ``spool`` None rows wait in memory alone. ``limits`` say how
+    patient links are, ``liveness`` when a silent stream is looked up. It needs a running event loop, which gives it
+    its monotonic time. Raises ConfigError for unknown streams.
     """
     streams = [parse_stream(text, spec) for text in dict.fromkeys(settings.streams)]
     names = [stream_name(symbol, stream) for stream in streams for symbol in symbols]
@@ -123,9 +123,10 @@ def assemble(
         stats=stats,
         quarantine=quarantine,
         emit=emit,
-        known=known,
+        known=known if spool is None else with_spooled(known, spool, settings.venue, symbols),
         on_gap=backfiller.want if backfiller is not None else None,
     )
+    writer.on_missing = intake.unreadable
     if backfiller is not None:
         backfiller.account = intake
     intake.exchange_ns = exchange_ns
@@ -229,6 +230,14 @@ def _tell_missing(venue: Venue, key: tuple[str, Timeframe], known: KnownSlots, f
                 hint=f"crypto-quant backfill {symbol}{market} --stream kline_{frame} {days}",
             )
         )
+
+
+def with_spooled(known: Mapping[str, Known], spool: Spool, venue: Venue, symbols: Sequence[str]) -> dict[str, Known]:
+    """Return what is stored or will be: ids in the spool are not missing, and nobody must fetch them."""
+    held = {symbol: known.get(symbol, Known()) for symbol in symbols}
+    return {
+        symbol: each._replace(covered=[*each.covered, *spool.ids(venue.value, symbol)]) for symbol, each in held.items()
+    }
 
 
 def _candle_clocks(

@@ -303,6 +303,14 @@ class Intake:
             for part in lost:
                 self._on_gap(symbol, part)
 
+    def unreadable(self, venue: str, symbol: str, gap: Gap) -> None:
+        """Account for ids (inclusive) that waited for the store, also from an earlier run, and are no more."""
+        if venue != self.venue.value or symbol not in self._symbols:
+            return  # coverage shows the hole whenever this symbol is recorded again
+        self._stats.gaps += 1
+        self._emit(events.GapFound(venue=venue, symbol=symbol, first=gap.first, last=gap.last))
+        self.lost(symbol, gap)
+
     def newest(self, symbol: str) -> int:
         """Return the highest id of a (stored) symbol that is known; -1 when none is."""
         return self._symbols[symbol].sequencer.last

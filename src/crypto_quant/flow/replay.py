@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from crypto_quant import events
+from crypto_quant.continuity import Gap
 from crypto_quant.errors import SpoolUnavailable, StoreDenied, StoreRejected, StoreUnavailable
 from crypto_quant.flow.aside import Aside
 from crypto_quant.flow.chunk import slots_covered_by
@@ -26,7 +27,8 @@ _LAST_PAUSE_S = 5.0
 class Replayer:
     """Empties the spool into the sink, for ever; so it is also the first to notice that the database is back.
 
-    ``aside`` takes what the store refuses; ``lost`` and ``back`` hear of each failure and each success.
+    ``aside`` takes what the store refuses; ``lost`` and ``back`` hear of each failure and each success, ``missing``
+    of trade ids that were in the spool and cannot be read any more.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Replayer:
         aside: Aside,
         lost: Callable[[Table, Exception, float], None],
         back: Callable[[Table], None],
+        missing: Callable[[str, str, Gap], None],
     ) -> None:
         self._spool = spool
         self._sink = sink
@@ -49,6 +52,7 @@ class Replayer:
         self._aside = aside
         self._lost = lost
         self._back = back
+        self._missing = missing
         self._rows_most = ROWS_MOST
         self._duplicates = 0  # since the spool was empty the last time
         self._disk = Outage()
@@ -94,6 +98,8 @@ class Replayer:
             for table, rows in self._spool.unreadable.items():
                 self._stats.count_set_aside(table, rows)
                 self._spool.unreadable[table] = 0
+            while self._spool.missing:
+                self._missing(*self._spool.missing.pop(0))
             return self._segment
 
     async def _replay(self, segment: Segment) -> None:

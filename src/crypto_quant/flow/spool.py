@@ -6,16 +6,28 @@ crash in between repeats a segment, which changes nothing in the store. What an 
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from pathlib import PurePath
 from typing import Any, TypeVar
 
 import msgspec
 
 from crypto_quant import events
+from crypto_quant.continuity import Gap, RangeSet
 from crypto_quant.errors import SpoolUnavailable
-from crypto_quant.seams import Emit, SpoolFiles, Table
-from crypto_quant.spoolformat import DAMAGED_SUFFIX, FIRST_LINK, HEAD, SUFFIX, Damage, SpoolRecord, decode, encode, scan
+from crypto_quant.seams import Covered, Emit, SpoolFiles, Table
+from crypto_quant.spoolformat import (
+    DAMAGED_SUFFIX,
+    FIRST_LINK,
+    HEAD,
+    SUFFIX,
+    Damage,
+    SpoolRecord,
+    decode,
+    encode,
+    proven,
+    scan,
+)
 
 SEGMENT_BYTES = 8 * 1024 * 1024
 # a small spool still has several segments, so that room is given back before all of it is stored
@@ -24,14 +36,23 @@ _SEGMENTS_MIN = 4
 _Result = TypeVar("_Result")
 
 
+Ids = dict[tuple[str, str], RangeSet]
+"""Trade ids of each (venue, symbol)."""
+
+
 class Segment(msgspec.Struct):
-    """One file: ``size`` bytes of it are valid, with so many records and rows of each table."""
+    """One file: ``size`` bytes of it are valid, with so many records and rows of each table.
+
+    ``ids`` are those that its records prove. ``lost_bytes`` lie behind what is valid, kept for a person to look into.
+    """
 
     name: str
     size: int
     records: int
     rows: dict[Table, int]
     damage: Damage | None = None
+    ids: Ids = msgspec.field(default_factory=dict)
+    lost_bytes: int = 0
 
 
 class Spool:
@@ -46,12 +67,16 @@ class Spool:
         self._files = files
         self._segment_bytes = min(segment_bytes, max(1, limit_bytes // _SEGMENTS_MIN))
         self._emit = emit
-        # rows that were put and could not be read again: their files are kept as damaged
+        # rows that were put and could not be read again, and the ids that are missing with them: their files are
+        # kept as damaged
         self.unreadable = dict.fromkeys(Table, 0)
+        self.missing: list[tuple[str, str, Gap]] = []
         self._segments: list[Segment] = []
         self._growing: Segment | None = None  # the last of them, while records are added to it
         self._link = FIRST_LINK
         self._number = 0
+        # bytes that the disk did not delete, by file: they count until it does
+        self._debris: dict[str, int] = {}
         self._busy = asyncio.Lock()
         self._changed = asyncio.Event()
 
@@ -60,7 +85,7 @@ class Spool:
     @property
     def size_bytes(self) -> int:
         """Bytes on disk."""
-        return sum(segment.size for segment in self._segments)
+        return sum(segment.size + segment.lost_bytes for segment in self._segments) + sum(self._debris.values())
 
     @property
     def records(self) -> int:
@@ -75,6 +100,14 @@ class Spool:
     def __len__(self) -> int:
         """Rows of all tables."""
         return sum(self.rows.values())
+
+    def ids(self, venue: str, symbol: str) -> list[tuple[int, int]]:
+        """Return the trade ids that will be proven once everything in here is stored, as inclusive ranges."""
+        held = RangeSet()
+        for segment in self._segments:
+            for first, last in segment.ids.get((venue, symbol), RangeSet()).ranges():
+                held.add(first, last)
+        return held.ranges()
 
     async def filled(self) -> None:
         """Return once there is something in the spool."""
@@ -104,13 +137,26 @@ class Spool:
             for each in framed:
                 rows[each.table] = rows.get(each.table, 0) + each.rows
             end = framed[-1].end if framed else len(HEAD)
-            segment = Segment(name, end, len(framed), rows, damage)
+            segment = Segment(name, end, len(framed), rows)
+            for each in framed:
+                _add(segment.ids, proven(data, each))
             if damage is not None:
                 await self._tell_damage(segment, damage, len(data) - damage.offset)
             if framed:
                 self._segments.append(segment)
+                # whoever was killed may have written it and not synced it; from now on it counts as had
+                await self._files.sync(name)
+                if damage is not None and damage.torn:
+                    # once others are written behind this file, a torn tail would look like loss
+                    await self._forget_tail(segment, len(data) - end)
+                elif damage is not None:
+                    segment.damage, segment.lost_bytes = damage, len(data) - end
             elif damage is None or damage.torn:
                 await self._files.remove(name)
+            elif damage.offset:
+                await self._files.rename(name, name + DAMAGED_SUFFIX)
+        # what was deleted before must not come back behind the files that are written now
+        await self._files.sync_names()
         if self._segments:
             self._emit(
                 events.SpoolFound(directory=self.directory, rows=len(self), records=self.records, bytes=self.size_bytes)
@@ -127,8 +173,8 @@ class Spool:
     async def oldest(self) -> tuple[Segment, list[SpoolRecord]] | None:
         """Return the oldest segment and its records, None when there is none. Give it back to ``done`` afterwards.
 
-        Raises SpoolUnavailable. What cannot be read any more of what was put is told, kept as a file and counted in
-        ``unreadable``.
+        Raises SpoolUnavailable. What cannot be read any more of what was put is told, kept as a file, counted in
+        ``unreadable``, and its ids are added to ``missing``.
         """
         async with self._busy:
             if not self._segments:
@@ -148,11 +194,10 @@ class Spool:
             # whatever it looks like, it was whole once: no torn tail, but loss
             segment.damage = Damage(offset, reason, torn=False)
             await self._tell_damage(segment, segment.damage, segment.size - segment.damage.offset)
-        for table in segment.rows:
-            readable = sum(each.rows for each in framed if each.table is table)
-            self.unreadable[table] += segment.rows[table] - readable
-            segment.rows[table] = readable
-        return segment, [decode(data, each) for each in framed]
+        records = [decode(data, each) for each in framed]
+        if len(framed) < segment.records:
+            self._miss(segment, records)
+        return segment, records
 
     def stored(self, segment: Segment, table: Table, rows: int) -> None:
         """Count ``rows`` of a segment as stored or set aside; the file stays until ``done``."""
@@ -161,8 +206,8 @@ class Spool:
     async def done(self, segment: Segment) -> None:
         """Forget a segment whose rows are all stored.
 
-        A disk that does not delete the file is told, and holds nothing up: the next start stores the rows again, which
-        changes nothing.
+        A disk that does not delete the file is told and asked again later, and holds nothing up: should the next start
+        find the rows, it stores them again, which changes nothing.
         """
         async with self._busy:
             await _to_its_end(self._done(segment))
@@ -178,6 +223,8 @@ class Spool:
             data = HEAD + data
         else:
             data, link = encode(record, self._link)
+        if self._debris:
+            await self._sweep()
         if self.size_bytes + len(data) > self.limit_bytes:
             raise SpoolUnavailable(
                 f"the spool is full: {self.size_bytes} of {self.limit_bytes} bytes are used",
@@ -195,7 +242,7 @@ class Spool:
         except OSError as problem:
             # after a failed sync nobody knows what the disk holds: never write behind it again
             self._growing = None
-            await self._forget_tail(segment)
+            await self._forget_tail(segment, len(data))
             raise self._unavailable("writing", problem) from problem
         if segment.size == 0:
             self._segments.append(segment)
@@ -203,31 +250,65 @@ class Spool:
         segment.size += len(data)
         segment.records += 1
         segment.rows[record.table] = segment.rows.get(record.table, 0) + len(record.rows)
+        _add(segment.ids, record.covered)
         if segment.size >= self._segment_bytes:
             self._growing = None
         then()
         self._changed.set()
 
-    async def _forget_tail(self, segment: Segment) -> None:
+    def _miss(self, segment: Segment, readable: list[SpoolRecord]) -> None:
+        """Count what was put into the segment and cannot be read any more."""
+        for table in segment.rows:
+            rows = sum(len(each.rows) for each in readable if each.table is table)
+            self.unreadable[table] += segment.rows[table] - rows
+            segment.rows[table] = rows
+        ids: Ids = {}
+        for each in readable:
+            _add(ids, each.covered)
+        put, segment.ids = segment.ids, ids
+        for (venue, symbol), held in put.items():
+            # the exchange may have told a trade again, and that may lie in another record
+            left = RangeSet(self.ids(venue, symbol))
+            self.missing += [(venue, symbol, gap) for each in held.ranges() for gap in left.missing(*each)]
+
+    async def _forget_tail(self, segment: Segment, tail_bytes: int) -> None:
         """Take back what a failed write may have left. A disk that refuses this too leaves rows twice at worst."""
-        try:
-            if segment.size:
-                await self._files.truncate(segment.name, segment.size)
+        self._debris[segment.name] = tail_bytes
+        await self._sweep()
+        if not segment.size and segment.name not in self._debris:
+            self._number -= 1  # what a crash brings back of it stands at the end then, where a torn tail may be
+
+    async def _sweep(self) -> None:
+        """Try to delete again what the disk did not delete before."""
+        sizes = {segment.name: segment.size for segment in self._segments}
+        for name in list(self._debris):
+            try:
+                if name in sizes:
+                    await self._files.truncate(name, sizes[name])
+                    await self._files.sync(name)
+                else:
+                    await self._files.remove(name)
+            except FileNotFoundError:
+                del self._debris[name]
+            except OSError:
+                continue
             else:
-                await self._files.remove(segment.name)
-        except OSError:
-            pass
+                del self._debris[name]
 
     async def _done(self, segment: Segment) -> None:
         try:
-            if segment.damage is not None and not segment.damage.torn:
+            if segment.damage is not None:
                 await self._files.rename(segment.name, segment.name + DAMAGED_SUFFIX)
             else:
                 await self._files.remove(segment.name)
+            # not synced: should the name come back after a crash, its rows are stored again, which changes nothing
         except OSError as problem:
+            if segment.damage is None:
+                self._debris[segment.name] = segment.size + self._debris.get(segment.name, 0)
             cause = str(self._unavailable("deleting from", problem))
             self._emit(events.SpoolRefused(directory=self.directory, cause=cause, in_memory=0))
-        # not synced: should the name come back after a crash, its rows are stored again, which changes nothing
+        else:
+            self._debris.pop(segment.name, None)
         if self._growing is segment:
             self._growing = None
         self._segments.remove(segment)
@@ -235,7 +316,8 @@ class Spool:
 
     async def _tell_damage(self, segment: Segment, damage: Damage, lost_bytes: int) -> None:
         path = PurePath(self.directory) / segment.name
-        kept = "" if damage.torn else str(path) + (DAMAGED_SUFFIX if segment.records else "")
+        # one that is not ours is left under its name
+        kept = "" if damage.torn else str(path) + (DAMAGED_SUFFIX if damage.offset else "")
         self._emit(
             events.SpoolDamaged(
                 file=str(path),
@@ -253,6 +335,11 @@ class Spool:
             subject=self.directory,
             hint="Mend or empty that disk, or set spool_dir to another",
         )
+
+
+def _add(ids: Ids, covered: Iterable[Covered]) -> None:
+    for each in covered:
+        ids.setdefault((each.venue, each.symbol), RangeSet()).add(each.first, each.last)
 
 
 async def _to_its_end(work: Coroutine[Any, Any, _Result]) -> _Result:

@@ -2,11 +2,12 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from crypto_quant import events
 from crypto_quant.batch import Batcher, fitting_age_ns
+from crypto_quant.continuity import Gap
 from crypto_quant.errors import SpoolUnavailable, StoreDenied, StoreRejected, StoreUnavailable
 from crypto_quant.flow.aside import Aside
 from crypto_quant.flow.chunk import AllSeries, Chunk, Run, Series, slots_covered_by
@@ -73,6 +74,8 @@ class TimescaleWriter:
         self._spooling_told_s: float | None = None
         self._abandoned: set[asyncio.Task[Receipt]] = set()
         self._replayer: Replayer | None = None
+        # hears of ids (venue, symbol, gap) that went into the spool and cannot be read any more
+        self.on_missing: Callable[[str, str, Gap], None] | None = None
         if spool is not None:
             self._replayer = Replayer(
                 spool,
@@ -83,6 +86,7 @@ class TimescaleWriter:
                 aside=self._aside,
                 lost=self._lost,
                 back=self._back,
+                missing=self._missing,
             )
         self._series = AllSeries()
         stats.batch_size = batch_size
@@ -390,6 +394,10 @@ class TimescaleWriter:
         if away_s is not None:
             lane.pause_s = 0.0
             self._emit(events.StoreBack(table=table.value, away_s=round(away_s, 3)))
+
+    def _missing(self, venue: str, symbol: str, gap: Gap) -> None:
+        if self.on_missing is not None:
+            self.on_missing(venue, symbol, gap)
 
     def _tell_spooling(self, spool: Spool, cause: str) -> None:
         now_s = asyncio.get_running_loop().time()

@@ -4,6 +4,7 @@ from crypto_quant.market import fold_symbol, wire_symbol
 from crypto_quant.seams import COLUMNS, Table
 from crypto_quant.sim.intervals import LENGTHS_US
 from crypto_quant.sim.numbers import parse8
+from crypto_quant.sim.world.broken import Broken
 from crypto_quant.sim.world.database import Database, Row, microseconds, parse
 from crypto_quant.sim.world.exchange import Exchange
 from crypto_quant.sim.world.network import READ_FRAMES, Network
@@ -12,6 +13,8 @@ from crypto_quant.sim.world.versions import is_row_of
 
 # pressure is looked at every 20 ms, a socket hands over READ_FRAMES every 10 ms, and each link may have an heir
 _READ_MEANWHILE = 3 * READ_FRAMES
+# candles of each series that REST was asked for before the pressure
+_FETCHED_MEANWHILE = 60
 # candles are owed this long after their end: grace, settling, a request that failed a few times
 _LATEST_US = 10_000_000
 
@@ -19,10 +22,6 @@ _LATEST_US = 10_000_000
 # a silent stream is found out within so much time and so many trades of its own
 SILENCE_S = 240.0
 SILENCE_TRADES = 60
-
-
-class Broken(AssertionError):
-    """An invariant does not hold."""
 
 
 class Checks:
@@ -102,10 +101,14 @@ class Checks:
                 f" {stats.pending_candles} candles, but {writer.pending} rows wait"
             )
         limit = self._exchange.plan.settings.pending_limit + _READ_MEANWHILE * 2 * max(1, life.parts.links)
-        if writer.pending > limit:
-            raise Broken(f"{writer.pending} rows wait, the limit is {limit}")
+        limit += _FETCHED_MEANWHILE * len(life.parts.intake.clocks)
+        if writer.in_memory > limit:
+            raise Broken(f"{writer.in_memory} rows wait in memory, the limit is {limit}")
+        self.accounted(life, database, life.watch.held(writer))
         if not writer.pending:
-            self.accounted(life, database)
+            self.contradictions(life, database)
+        life.watch.check()
+        life.watch.bounded(self._exchange.plan.settings.spool_limit)
         self.covered(database)
         self.silences()
 
@@ -120,12 +123,12 @@ class Checks:
             if slots - opens:
                 raise Broken(f"{symbol} {interval}: slots are covered and not stored, the first {min(slots - opens)}")
 
-    def accounted(self, life: Life, database: Database) -> None:
-        """Every id that a recorder has taken is stored or set aside; what lies between is so, or a known gap."""
+    def accounted(self, life: Life, database: Database, held: dict[str, set[int]]) -> None:
+        """Every id that a recorder has taken is stored, set aside or ``held``; what lies between too, or a gap."""
         for wire, heard in life.heard.items():
             symbol = fold_symbol(wire)
             settled = database.ids.get(symbol, set()) | database.refused.get(symbol, set())
-            settled |= database.absent.get(symbol, set())
+            settled |= database.absent.get(symbol, set()) | held.get(symbol, set())
             lost = heard - settled
             if lost:
                 raise Broken(f"{symbol}: {len(lost)} trades were received and are nowhere, the first {min(lost)}")
@@ -134,15 +137,16 @@ class Checks:
             if silent:
                 raise Broken(f"{symbol}: {len(silent)} ids are missing and no gap tells so, the first {min(silent)}")
 
-        self._contradictions(life, database)
+    def contradictions(self, life: Life, database: Database) -> None:
+        """Of a trade that was told twice, the stored version stays, and every other one that was taken is kept.
 
-    def _contradictions(self, life: Life, database: Database) -> None:
-        """Of a trade that was told twice, the stored version stays, and every other one that was taken is kept."""
+        To be asked when nothing waits. What its disk has refused or destroyed no recorder can keep.
+        """
+        if life.disk.set_aside_refused or life.watch.harmed:
+            return
         for one in list(life.versions):
             key = fold_symbol(one.symbol), str(one.agg_id)
-            aside = (
-                parse(Table.TRADES, raw) for kind, raw, _ in life.disk.set_aside if kind == "row" and _is_trade(raw)
-            )
+            aside = (parse(Table.TRADES, raw) for raw in life.disk.rows_aside() if _is_trade(raw))
             found = [*database.versions(*key), *(row for row in aside if (row["symbol"], row["trade_id"]) == key)]
             if not any(is_row_of(row, one, microseconds(row["time"])) for row in found):
                 raise Broken(f"{one} was received, and is neither stored nor kept: {found}")
@@ -188,6 +192,16 @@ class Checks:
             }
             if unproven:
                 return f"{symbol}: {len(unproven)} ids are stored and not covered, the first {min(unproven)}"
+            unkept = {number for number in database.refused.get(symbol, set()) if self._between(number, claimed)}
+            unkept -= {
+                int(row["trade_id"])
+                for row in (parse(Table.TRADES, raw) for raw in life.disk.rows_aside() if _is_trade(raw))
+                if row["symbol"] == symbol
+            }
+            if unkept and not life.disk.set_aside_refused:
+                return f"{symbol}: {len(unkept)} refused rows are in no file, the first {min(unkept)}"
+        if life.parts.writer.pending > life.parts.writer.in_memory:
+            return "something is in the spool"
         return self._missing_candles(life, before_us)
 
     @staticmethod
@@ -217,8 +231,10 @@ class Checks:
             first_us = (life.recording_from_us // length_us + 2) * length_us
             last_us = before_us - length_us - grace_us
             for symbol in self._exchange.plan.settings.symbols:
-                had = self._candles.get((symbol, interval), set())
-                begin_us = min(had, default=first_us)
+                had = self._candles.get((symbol, interval), set()) | life.watch.destroyed(symbol, interval)
+                # what was covered when the recorder started is where it goes on, else it begins with itself
+                since_us = life.candles_from_us.get((symbol, interval), life.recording_from_us)
+                begin_us = min((open_us for open_us in had if open_us >= since_us), default=first_us)
                 wanted = self._exchange.candles(wire_symbol(symbol), interval, begin_us, last_us)
                 missing = [candle.open_us for candle in wanted if candle.open_us not in had]
                 if missing:

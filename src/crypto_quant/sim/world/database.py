@@ -33,7 +33,7 @@ class Database:
         # the same of candles, (symbol, timeframe) -> slots
         self.slots: dict[tuple[str, str], set[int]] = {}
         self.absent_slots: dict[tuple[str, str], set[int]] = {}
-        self._keys: dict[tuple[str, ...], Row] = {}
+        self.keys: dict[tuple[str, ...], Row] = {}
         self._trades: dict[tuple[str, str], Row] = {}
         self._on_commit = on_commit
         # hears of every range (both inclusive) that is said to be nowhere, with the proof
@@ -79,8 +79,8 @@ class Database:
         for place, row in enumerate(rows):
             key = self.key(batch.table, row)
             trade = (row["symbol"], row.get("trade_id", ""))
-            if key in self._keys:
-                if self.differs(row, self._keys[key]):
+            if key in self.keys:
+                if self.differs(row, self.keys[key]):
                     conflicting.append(place)
                 else:
                     repeated.append(place)
@@ -89,7 +89,7 @@ class Database:
             if trade in self._trades and (trade in proven or int(trade[1]) in self.covered.get(trade[0], ())):
                 conflicting.append(place)
                 continue
-            self._keys[key] = row
+            self.keys[key] = row
             written += 1
             self.rows[batch.table].append(row)
             if batch.table is Table.TRADES:

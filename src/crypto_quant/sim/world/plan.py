@@ -9,6 +9,7 @@ import msgspec
 
 from crypto_quant.config import Settings
 from crypto_quant.market import fold_symbol
+from crypto_quant.sim.world.diskplan import DiskPlan, draw_disk
 from crypto_quant.sim.world.fault import Fault
 from crypto_quant.sim.world.oddities import MIDNIGHT_US, Oddities, draw_oddities
 
@@ -44,6 +45,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     rates: Rates
     faults: tuple[Fault, ...]
     settings: Settings
+    disk: DiskPlan
     streams_per_link: int
     link_life_s: float
     oddities: Oddities = Oddities()
@@ -66,6 +68,7 @@ def draw(seed: int, hours: float | None = None) -> Plan:
     storm_s = hours * 3600 if hours else float(dice.choice((60, 120, 240)))
     trades_per_s = dice.choice((1.0, 4.0, 10.0))
     symbols = tuple(dice.sample(_SYMBOLS, dice.choice((1, 2, 2, 3))))
+    disk = draw_disk(seed, storm_s)
     streams = ["aggTrade", *dice.sample(("kline_1s", "kline_1m", "kline_3m"), dice.choice((0, 1, 2)))]
     settings = Settings(
         symbols=tuple(fold_symbol(symbol) for symbol in symbols),
@@ -75,6 +78,8 @@ def draw(seed: int, hours: float | None = None) -> Plan:
         pending_limit=dice.choice((20, 100, 100_000)),
         candle_grace=dice.choice((3.0, 10.0)),
         drain_deadline=dice.choice((1.0, 30.0)),
+        spool=disk.spool,
+        spool_limit=disk.limit_bytes,
     )
     oddities = draw_oddities(seed, storm_s)
     return Plan(
@@ -84,8 +89,9 @@ def draw(seed: int, hours: float | None = None) -> Plan:
         trades_per_s=1.0 if oddities.calm_s else trades_per_s,
         storm_s=storm_s,
         rates=_rates(dice),
-        faults=tuple(_faults(dice, storm_s)),
+        faults=tuple(sorted([*_faults(dice, storm_s), *_disk_faults(disk)], key=lambda fault: fault.at_s)),
         settings=settings,
+        disk=disk,
         streams_per_link=dice.choice((1, 2, 1024)),
         # the recorder leaves an hour before the end of a link's life, and links stagger by 15 s
         link_life_s=dice.choice((3600.0 + 90, 3600.0 + 300, 86_400.0)),
@@ -140,3 +146,8 @@ def _faults(dice: Random, storm_s: float) -> list[Fault]:
         for _ in range(count)
     ]
     return sorted(faults, key=lambda fault: fault.at_s)
+
+
+def _disk_faults(disk: DiskPlan) -> list[Fault]:
+    # a process that dies does so within so many steps: the time of day is chance enough
+    return [Fault(at_s, kind, for_s, amount=at_s % 1.0) for at_s, kind, for_s in disk.faults]

@@ -1,27 +1,29 @@
 """One life of the recorder: the real rooms over a world's seams, from its start to its end or its death."""
 
 import asyncio
-from collections.abc import Sequence
-from pathlib import Path
 from random import Random
 
 import msgspec
 
 from crypto_quant import events
 from crypto_quant.binance.venues import venue_spec
+from crypto_quant.continuity import Gap
 from crypto_quant.errors import ConfigError, RetryableError, StoreDenied
 from crypto_quant.flow.archives import ArchiveShelf
 from crypto_quant.flow.assembly import Parts, assemble, known_symbols, owe_candles
 from crypto_quant.flow.pipeline import Ending
 from crypto_quant.flow.rest import ExchangeRest
 from crypto_quant.market import wire_symbol
-from crypto_quant.seams import Batch
+from crypto_quant.seams import Emit
 from crypto_quant.sim.aggregate import Aggregate
+from crypto_quant.sim.intervals import LENGTHS_US
 from crypto_quant.sim.world.archive import ARCHIVE_URL
 from crypto_quant.sim.world.database import Database, WorldLedger
+from crypto_quant.sim.world.disk import Disk
 from crypto_quant.sim.world.exchange import BASE_URL, Exchange, WorldHttp
 from crypto_quant.sim.world.loop import Process
 from crypto_quant.sim.world.network import WS_URL, Network
+from crypto_quant.sim.world.spoolwatch import SpoolWatch
 from crypto_quant.sim.world.versions import version_in
 
 
@@ -39,25 +41,19 @@ class WallClock:
         return self._start_us * 1000 + int((self._loop.time() - self._began_s) * 1e9) + self.offset_ns
 
 
-class Disk:
-    """Files of the recorder's machine that were written and synced: they outlive it.
+class WorldQuarantine:
+    """``Quarantine`` of one process on the world's disk; what the disk does not take is counted, and told once."""
 
-    ``archive`` is a directory of the real disk, for files of the archive.
-    """
-
-    def __init__(self, archive: Path) -> None:
-        self.archive = archive
-        self.leftover: list[Batch] = []
-        self.set_aside: list[tuple[str, bytes, str]] = []
+    def __init__(self, disk: Disk, emit: Emit) -> None:
+        self._disk = disk
+        self._emit = emit
+        self._told = False
 
     def keep(self, kind: str, raw: bytes, reason: str) -> None:
-        """Keep what is set aside (``Quarantine``)."""
-        self.set_aside.append((kind, raw, reason))
-
-    def save(self, batches: Sequence[Batch]) -> list[events.RowsLeft]:
-        """Save what the drain could not store."""
-        self.leftover += batches
-        return [events.RowsLeft(rows=sum(len(batch.rows) for batch in batches), file="leftover", hint="")]
+        """Keep what is set aside."""
+        if not self._disk.keep(kind, raw, reason) and not self._told:
+            self._told = True
+            self._emit(events.SetAsideLost(directory="set-aside", cause="the disk refuses"))
 
 
 class Life:
@@ -72,14 +68,18 @@ class Life:
         database: Database,
         clock: WallClock,
         disk: Disk,
+        watch: SpoolWatch,
     ) -> None:
         self.process = process
         self.exchange = exchange
         self.disk = disk
+        self.watch = watch
         self.parts: Parts | None = None
         self.ending: Ending | None = None
         self.refused_start = False
         self.recording_from_us = 0
+        # (symbol, timeframe) -> open time in µs of the first candle that was covered when it started
+        self.candles_from_us: dict[tuple[str, str], int] = {}
         self.heard: dict[str, set[int]] = {}
         # the versions taken of trades that the exchange has told with more than one content
         self.versions: dict[Aggregate, None] = {}
@@ -105,6 +105,15 @@ class Life:
         except (RetryableError, ConfigError, StoreDenied) as problem:
             self._cannot_start(problem)
             return
+        spool = None
+        if settings.spool:
+            spool = self.watch.spool(settings.spool_limit, plan.disk.segment_bytes, self._emit)
+            try:
+                await spool.open()
+            except OSError as problem:
+                self._cannot_start(problem)
+                return
+            self.watch.opened(spool)
         ledger = WorldLedger(self._database)
         parts = assemble(
             settings,
@@ -118,11 +127,11 @@ class Life:
             known={symbol: self._database.known(symbol) for symbol in symbols},
             ledger=ledger,
             shelf=ArchiveShelf(ARCHIVE_URL, self._http, self.disk.archive, self._emit, dice),
-            spool=None,
+            spool=spool,
             clock=self._clock,
             rng=dice,
             emit=self._emit,
-            quarantine=self.disk,
+            quarantine=WorldQuarantine(self.disk, self._emit),
             save_leftover=self.disk.save,
         )
         try:
@@ -131,7 +140,14 @@ class Life:
             self._cannot_start(problem)
             return
         self.parts = parts
+        for symbol in symbols:
+            for gap in self.gaps(symbol):
+                self.watch.gap(symbol, gap)
         self.recording_from_us = self.exchange.now_us()
+        self.candles_from_us = {
+            (symbol, interval): min(slots) * LENGTHS_US[interval]
+            for (symbol, interval), slots in self._database.slots.items()
+        }
         parts.intake.report_known_gaps()
         self.ending = await parts.pipeline.run()
 
@@ -144,7 +160,7 @@ class Life:
         if self.parts is not None:
             self.parts.pipeline.stop()
 
-    def gaps(self, symbol: str) -> list[tuple[int, int]]:
+    def gaps(self, symbol: str) -> list[Gap]:
         """Return the ids of a stored symbol that it knows to be missing, as inclusive ranges."""
         if self.parts is None:
             return []
@@ -169,15 +185,17 @@ class Life:
         self.exchange.saw(type(event).__name__)
         if isinstance(event, events.GapFilled):
             self.exchange.saw(f"filled from {event.source}")
+        self.watch.on_event(event)
         if isinstance(event, events.CandleAbsent):
             self.absent.append(event)
+        elif isinstance(event, events.GapFound):
+            self.watch.gap(event.symbol, Gap(event.first, event.last))
 
 
 async def drained(life: Life, database: Database) -> None:
     """Load what a drain has left in files, as a person does with the command that it printed."""
-    while life.disk.leftover:
+    for batch in life.disk.take_left():
         await asyncio.sleep(0.01)
-        batch = life.disk.leftover.pop(0)
         for row in batch.rows:
             if not database.load(batch.table, row):
                 life.disk.keep("row", row, "it is still in the file")

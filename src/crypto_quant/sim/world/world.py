@@ -7,7 +7,8 @@ from collections.abc import Callable
 import msgspec
 
 from crypto_quant.seams import LinkHandler
-from crypto_quant.sim.world.checks import Broken, Checks
+from crypto_quant.sim.world.broken import Broken
+from crypto_quant.sim.world.checks import Checks
 from crypto_quant.sim.world.database import Database
 from crypto_quant.sim.world.exchange import Exchange
 from crypto_quant.sim.world.fault import Fault
@@ -15,6 +16,7 @@ from crypto_quant.sim.world.loop import Process, Standstill, VirtualLoop
 from crypto_quant.sim.world.machine import FAULTS, Machine
 from crypto_quant.sim.world.network import Network
 from crypto_quant.sim.world.plan import Plan, draw
+from crypto_quant.sim.world.spoolwatch import SpoolUse
 from crypto_quant.sim.world.trace import Trace
 
 _SILENT_BEFORE_HALT_S = 30.0
@@ -36,6 +38,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     crashes: int
     holes: int
     events: dict[str, int]
+    spool: SpoolUse
 
 
 class World:
@@ -66,6 +69,7 @@ class World:
         finally:
             for machine in self.machines:
                 machine.dispose()
+            self.trace("spool", self.machines[0].watch.use)
             self.trace("world", failure or "every invariant held")
             self.loop.dispose()
         return Outcome(
@@ -79,6 +83,7 @@ class World:
             crashes=sum(machine.crashes for machine in self.machines),
             holes=self.checks.holes(self.database),
             events=dict(sorted(self.exchange.seen.items())),
+            spool=self.machines[0].watch.use,
         )
 
     async def _run(self) -> None:
@@ -116,6 +121,7 @@ class World:
         oddities = self.plan.oddities
         for machine in self.machines:
             machine.http.limited_until_s = now_s
+            machine.disk.heal()
             if oddities.restarts:
                 machine.strike(Fault(0.0, "stop"))
         if oddities.halt_s is not None:
