@@ -22,6 +22,7 @@ FOUND = {
     5454: "a left-over row that was loaded by hand was not covered, and another version of it stored beside it",
     5225: "what a newcomer held back came upon a memory that was full already",
     1046: "killed while it owed older candles than the newest stored one, the next run did not know of them",
+    5047: "rows of the spool that were divided proved nothing yet: a trade told with two times was stored twice",
     1106: "a candle that only a left-over spool holds begins no account: the world asked for those behind it",
     1177: "the world took frames that a new link holds back for received",
     5957: "rows loaded by hand before anything was covered: the world took them for the beginning",

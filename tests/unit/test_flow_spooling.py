@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from spool_doubles import ForgetfulDisk, ForgetfulFiles
 
 from crypto_quant import events
-from crypto_quant.continuity import Gap
+from crypto_quant.continuity import Gap, RangeSet
 from crypto_quant.errors import StoreDenied, StoreUnavailable
 from crypto_quant.flow import replay as replay_module
 from crypto_quant.flow import writer as writer_module
@@ -395,7 +395,27 @@ async def test_nothing_is_claimed_before_its_rows_are_stored() -> None:
     bench.writer._replayer._rows_most = 40  # type: ignore[union-attr]
     async with bench.running():
         await settled(bench)
-    assert [(each.first, each.last) for each in bench.sink.covered] == [(100, 129), (131, 199)]
+    assert RangeSet((each.first, each.last) for each in bench.sink.covered).ranges() == [(100, 129), (131, 199)]
+
+
+async def test_rows_that_are_divided_prove_their_ids_with_them() -> None:
+    """Only what is covered shows the store that a trade is told again with another time."""
+
+    class Careful(Database):
+        async def write(self, batch: Batch) -> Receipt:
+            receipt = await super().write(batch)
+            proven = {number for each in self.covered for number in range(each.first, each.last + 1)}
+            assert {number_of(line) for line in batch.rows} <= proven
+            return receipt
+
+    bench = await Bench(sink=Careful(refuses=lambda line: number_of(line) == 130)).opened()
+    covered = (Covered("spot", "btcusdt", 100, 150, Source.STREAM), Covered("spot", "btcusdt", 151, 199, Source.STREAM))
+    await bench.spool.put(SpoolRecord(Table.TRADES, [row(number) for number in range(100, 200)], covered))
+    bench.stats.trades_taken_over = 100
+    bench.writer._replayer._rows_most = 40  # type: ignore[union-attr]
+    async with bench.running():
+        await settled(bench)
+    assert len(bench.stored()) == 99
 
 
 # -- the end and the next beginning -----------------------------------------------------------------------

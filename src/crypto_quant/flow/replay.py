@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from crypto_quant import events
-from crypto_quant.continuity import Gap
+from crypto_quant.continuity import Gap, RangeSet
 from crypto_quant.errors import SpoolUnavailable, StoreDenied, StoreRejected, StoreUnavailable
 from crypto_quant.flow.aside import Aside
 from crypto_quant.flow.chunk import slots_covered_by
@@ -187,22 +187,26 @@ class _Part(msgspec.Struct):
         return _without(self.covered, refused) if refused else self.covered
 
     def halves(self) -> list["_Part"]:
-        """Divide the rows. What they prove comes after both, when it is known which of them are refused."""
+        """Divide the rows, each half with what it proves by itself; what no row proves comes after both."""
         middle = len(self.rows) // 2
+        low, high = self.rows[:middle], self.rows[middle:]
+        of_low, others = _divided(self.covered, low)
+        of_high, of_none = _divided(others, high)
         parts = [
-            _Part(self.table, self.rows[:middle], (), self.told[:middle], alone=True),
-            _Part(self.table, self.rows[middle:], (), self.told[middle:], alone=True),
+            _Part(self.table, low, of_low, self.told[:middle], alone=True),
+            _Part(self.table, high, of_high, self.told[middle:], alone=True),
         ]
-        return parts + [_Part(self.table, [], self.covered, (), alone=True)] * bool(self.covered)
+        return parts + [_Part(self.table, [], of_none, (), alone=True)] * bool(of_none)
 
 
 def _gathered(waiting: deque[_Part], rows_most: int) -> _Part:
     """Take from the front what one write may carry."""
     part = waiting.popleft()
     if len(part.rows) > rows_most:
-        rest = _Part(part.table, part.rows[rows_most:], part.covered, part.told[rows_most:], part.alone)
-        waiting.appendleft(rest)
-        return _Part(part.table, part.rows[:rows_most], (), part.told[:rows_most], part.alone)
+        first = part.rows[:rows_most]
+        proven, others = _divided(part.covered, first)
+        waiting.appendleft(_Part(part.table, part.rows[rows_most:], others, part.told[rows_most:], part.alone))
+        return _Part(part.table, first, proven, part.told[:rows_most], part.alone)
     rows, covered, told = list(part.rows), list(part.covered), list(part.told)
     while waiting and not part.alone and not waiting[0].alone and waiting[0].table is part.table:
         if len(rows) + len(waiting[0].rows) > rows_most:
@@ -212,6 +216,24 @@ def _gathered(waiting: deque[_Part], rows_most: int) -> _Part:
         covered += more.covered
         told += more.told
     return _Part(part.table, rows, covered, told, part.alone)
+
+
+def _divided(covered: Sequence[Covered], rows: Sequence[bytes]) -> tuple[list[Covered], list[Covered]]:
+    """Divide ranges into what just these rows prove, and the rest.
+
+    Rows that were stored without what they prove would not be recognised when the exchange has told one of them with
+    another time: it would be stored twice.
+    """
+    ids: dict[tuple[str, str], RangeSet] = {}
+    for row in rows if covered else ():
+        venue, symbol, number = _key(row)
+        ids.setdefault((venue, symbol), RangeSet()).add(number, number)
+    proven, others = [], []
+    for each in covered:
+        held = ids.get((each.venue, each.symbol), RangeSet())
+        proven += [msgspec.structs.replace(each, first=a, last=b) for a, b in held.within(each.first, each.last)]
+        others += [msgspec.structs.replace(each, first=a, last=b) for a, b in held.missing(each.first, each.last)]
+    return proven, others
 
 
 def _key(row: bytes) -> tuple[str, str, int]:
