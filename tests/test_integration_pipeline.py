@@ -418,10 +418,11 @@ async def test_a_second_interrupt_ends_at_once_and_keeps_the_rows(
     assert final["event"] == "Final statistics"
     # the hint loads them, and then nothing is missing
     for line in left:
-        environment = {**os.environ, "DATABASE_URL": timescale_url}
+        environment = {**os.environ, "CRYPTO_QUANT_DATABASE_URL": timescale_url}
+        environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
         done = await asyncio.to_thread(  # noqa: S604  # the hint is meant for a shell
             subprocess.run,
-            str(line["hint"]),
+            str(line["hint"]).removeprefix("Load them with: "),
             shell=True,
             env=environment,
             capture_output=True,

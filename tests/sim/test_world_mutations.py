@@ -27,6 +27,8 @@ from crypto_quant.sim.world import database as database_module
 from crypto_quant.sim.world import run
 from crypto_quant.sim.world.database import Database
 
+# a bug whose finder no longer finds it is looked for in all of them
+pytestmark = pytest.mark.timeout(600)
 # some of the seeds that CI runs on the recorder as it is
 SEEDS = range(1000, 1120)
 
@@ -135,7 +137,7 @@ def the_drain_forgets_what_is_in_flight(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(TimescaleWriter, "unstored", forgetful)
 
 
-@bug(1021)
+@bug(1148)
 def pressure_is_not_felt(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(BinanceWSCollector, "pause", lambda _self: None)
 

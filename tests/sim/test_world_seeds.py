@@ -9,6 +9,8 @@ import pytest
 
 from crypto_quant.sim.world import Outcome, run, run_many
 
+# a busy machine may take its time over them
+pytestmark = pytest.mark.timeout(900)
 # some hundreds within a minute of two processors; more on demand: CRYPTO_QUANT_TEST_SEEDS=5000
 SEEDS = int(os.environ.get("CRYPTO_QUANT_TEST_SEEDS", "200"))
 
