@@ -129,10 +129,10 @@ class Checks:
             symbol = fold_symbol(wire)
             settled = database.ids.get(symbol, set()) | database.refused.get(symbol, set())
             settled |= database.absent.get(symbol, set()) | held.get(symbol, set())
-            lost = heard - settled
+            known = {number for first, last in life.gaps(symbol) for number in range(first, last + 1)}
+            lost = heard - settled - (known & life.watch.lost().get(symbol, set()))
             if lost:
                 raise Broken(f"{symbol}: {len(lost)} trades were received and are nowhere, the first {min(lost)}")
-            known = {number for first, last in life.gaps(symbol) for number in range(first, last + 1)}
             silent = set(range(min(heard), max(heard))) - settled - known
             if silent:
                 raise Broken(f"{symbol}: {len(silent)} ids are missing and no gap tells so, the first {min(silent)}")
