@@ -90,7 +90,7 @@ def a_torn_tail_is_written_behind(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Spool, "open", careless)
 
 
-@bug(1012)
+@bug(1017)
 def a_failed_write_is_written_behind(patch: pytest.MonkeyPatch) -> None:
     put = Spool._put
 

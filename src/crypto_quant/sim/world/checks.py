@@ -1,11 +1,14 @@
 """What must be true of a world at every moment, and what must be true once it has come to rest."""
 
+from collections.abc import Iterator
+
 from crypto_quant.market import fold_symbol, wire_symbol
 from crypto_quant.seams import COLUMNS, Table
 from crypto_quant.sim.intervals import LENGTHS_US
 from crypto_quant.sim.numbers import parse8
 from crypto_quant.sim.world.broken import Broken
 from crypto_quant.sim.world.database import Database, Row, microseconds, parse
+from crypto_quant.sim.world.disk import Disk
 from crypto_quant.sim.world.exchange import Exchange
 from crypto_quant.sim.world.network import READ_FRAMES, Network
 from crypto_quant.sim.world.recorder import Life
@@ -33,6 +36,8 @@ class Checks:
         self._seen: set[tuple[str, ...]] = set()
         self._candles: dict[tuple[str, str], set[int]] = {}
         self.calm_since_s: float | None = None
+        # of every machine: a refused row is kept by the recorder that had it
+        self.disks: list[Disk] = []
 
     # -- at every commit ----------------------------------------------------------------------------------
 
@@ -129,10 +134,10 @@ class Checks:
             symbol = fold_symbol(wire)
             settled = database.ids.get(symbol, set()) | database.refused.get(symbol, set())
             settled |= database.absent.get(symbol, set()) | held.get(symbol, set())
-            lost = heard - settled
+            known = {number for first, last in life.gaps(symbol) for number in range(first, last + 1)}
+            lost = heard - settled - (known & life.watch.lost().get(symbol, set()))
             if lost:
                 raise Broken(f"{symbol}: {len(lost)} trades were received and are nowhere, the first {min(lost)}")
-            known = {number for first, last in life.gaps(symbol) for number in range(first, last + 1)}
             silent = set(range(min(heard), max(heard))) - settled - known
             if silent:
                 raise Broken(f"{symbol}: {len(silent)} ids are missing and no gap tells so, the first {min(silent)}")
@@ -195,14 +200,18 @@ class Checks:
             unkept = {number for number in database.refused.get(symbol, set()) if self._between(number, claimed)}
             unkept -= {
                 int(row["trade_id"])
-                for row in (parse(Table.TRADES, raw) for raw in life.disk.rows_aside() if _is_trade(raw))
+                for row in (parse(Table.TRADES, raw) for raw in self._rows_aside() if _is_trade(raw))
                 if row["symbol"] == symbol
             }
-            if unkept and not life.disk.set_aside_refused:
+            if unkept and not any(disk.set_aside_refused for disk in self.disks):
                 return f"{symbol}: {len(unkept)} refused rows are in no file, the first {min(unkept)}"
         if life.parts.writer.pending > life.parts.writer.in_memory:
             return "something is in the spool"
         return self._missing_candles(life, before_us)
+
+    def _rows_aside(self) -> Iterator[bytes]:
+        for disk in self.disks:
+            yield from disk.rows_aside()
 
     @staticmethod
     def _between(number: int, claimed: set[int]) -> bool:

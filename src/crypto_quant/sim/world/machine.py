@@ -37,6 +37,7 @@ class Machine:
         self.archive = tempfile.TemporaryDirectory(prefix="crypto-quant-world-")
         self.disk = Disk(self.exchange, Path(self.archive.name), name)
         self.watch = SpoolWatch(self.disk, database)
+        checks.disks.append(self.disk)
         self.lives = 0
         self.crashes = 0
         self.life: Life | None = None

@@ -74,7 +74,7 @@ class SpoolWatch:
         self.use.records += 1
         keys = set(_keys(record.table, record.rows))
         self._safe |= keys
-        if any(inode in self._disk.rotten for inode in self._disk.spool.names.values()):
+        if self._rots_unread():
             # what is written behind a rotten place shares its fate
             self._rotten |= keys - self.on_disk()
 
@@ -165,16 +165,22 @@ class SpoolWatch:
         self.broken = self.broken or Broken(what)
 
     def held(self, writer: TimescaleWriter | None) -> dict[str, set[int]]:
-        """Return the trade ids of each symbol that wait on the disk, or have rotted there, or wait in a writer."""
-        waiting = set(self.on_disk()) | self._rotten
+        """Return the trade ids of each symbol that wait in a writer or on the disk, or have rotted there unread."""
+        waiting = set(self.on_disk())
+        if self._rots_unread():
+            waiting |= self._rotten
         if writer is not None:
             lane = writer._trades  # what waits in memory is nobody's business but a world's
             waiting |= set(_keys(lane.table, _rows(lane)))
-        held: dict[str, set[int]] = {}
-        for key in waiting:
-            if key[0] == Table.TRADES.value:
-                held.setdefault(key[1], set()).add(int(key[2]))
-        return held
+        return _ids(waiting)
+
+    def lost(self) -> dict[str, set[int]]:
+        """Return the trade ids of each symbol that the disk has destroyed: from when they are read they are a gap."""
+        return _ids(self._rotten)
+
+    def _rots_unread(self) -> bool:
+        names = self._disk.spool.names
+        return any(inode in self._disk.rotten for name, inode in names.items() if name.endswith(".spool"))
 
     def destroyed(self, symbol: str, timeframe: str) -> set[int]:
         """Return the open times (µs) of candles that the disk has destroyed in the spool: no recorder fetches them."""
@@ -216,6 +222,14 @@ class _Watched(Spool):
             then()
 
         await super().put(record, safe)
+
+
+def _ids(keys: Iterable[Key]) -> dict[str, set[int]]:
+    found: dict[str, set[int]] = {}
+    for key in keys:
+        if key[0] == Table.TRADES.value:
+            found.setdefault(key[1], set()).add(int(key[2]))
+    return found
 
 
 def _rows(lane: Lane) -> Iterator[bytes]:
