@@ -22,6 +22,7 @@ FOUND = {
     1096: "a file of left-over rows held two versions of a trade, and both were stored by hand",
     40: "a link that was replaced while reading was paused was read to its end, past the pending limit",
     5454: "a left-over row that was loaded by hand was not covered, and another version of it stored beside it",
+    7151: "silent after its first trade, and the market with it: left alone for a quarter of an hour",
     5225: "what a newcomer held back came upon a memory that was full already",
     1046: "killed while it owed older candles than the newest stored one, the next run did not know of them",
     5047: "rows of the spool that were divided proved nothing yet: a trade told with two times was stored twice",

@@ -39,6 +39,13 @@ def test_no_silence_is_believed_unseen_for_longer_than_the_most() -> None:
     assert live.patience_s("a") == LIMITS.most_s
 
 
+def test_a_single_trade_tells_no_rate() -> None:
+    live = StreamLiveness(["a"], LIMITS)
+    live.sample("a", 189, 0, 0)  # of an earlier run
+    live.sample("a", 190, 0, 5 * S)
+    assert live.patience_s("a") == LIMITS.first_s
+
+
 def test_what_has_moved_on_while_we_listened_has_stalled() -> None:
     live, last = busy()
     assert live.suspect(115 * S) == "a"

@@ -110,7 +110,8 @@ class StreamLiveness:
     def patience_s(self, symbol: str) -> float:
         """Return how long a symbol's stream may be silent before it is looked up."""
         limits, pulse = self.limits, self._pulses[symbol]
-        most_s = limits.most_s if pulse.delivered else limits.first_s
+        # one trade tells no rate: it says no more than none
+        most_s = limits.most_s if pulse.delivered and pulse.rate else limits.first_s
         return min(max(limits.trades_expected / pulse.rate, limits.least_s), most_s) if pulse.rate else most_s
 
     def silent_s(self, symbol: str, now_ns: int) -> float:
