@@ -23,7 +23,7 @@ _LATEST_US = 10_000_000
 
 
 # a silent stream is found out within so much time and so many trades of its own
-SILENCE_S = 240.0
+SILENCE_S = 300.0
 SILENCE_TRADES = 60
 
 
