@@ -221,4 +221,5 @@ def run(seed: int, *, hours: float | None = None, tell: Callable[[str], None] | 
     finally:
         if collecting:
             gc.enable()
+            gc.collect()
     return outcome
