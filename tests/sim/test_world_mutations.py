@@ -28,7 +28,8 @@ from crypto_quant.sim.world import run
 from crypto_quant.sim.world.database import Database
 
 # a bug whose finder no longer finds it is looked for in all of them
-pytestmark = pytest.mark.timeout(600)
+# (untraced, because tracing doubles their time and the seeds that failed once cover the same lines)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.no_cover]
 # some of the seeds that CI runs on the recorder as it is
 SEEDS = range(1000, 1120)
 
