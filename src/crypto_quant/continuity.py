@@ -49,6 +49,9 @@ class RangeSet:
 
     def add(self, first: int, last: int) -> None:
         """Put every id of the range into the set. Raises ValueError when it is none."""
+        if self._lasts and first == self._lasts[-1] + 1 and last >= first:
+            self._lasts[-1] = last  # the common case by far: ids that go on
+            return
         low, high = self._touching(first, last, apart=1)
         if low < high:
             first, last = min(first, self._firsts[low]), max(last, self._lasts[high - 1])
