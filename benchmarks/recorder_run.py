@@ -60,7 +60,13 @@ async def record(url: str, port: int, trades: int, symbols: int) -> dict[str, fl
         await running
     # not getrusage: its peak is inherited from whoever started this process
     peak_mb = int(re.findall(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[0]) / 1024
-    return {"seconds": took, "cpu": cpu, "peak_mb": peak_mb, "batches": stats.batches_written, "spooled": stats.spooled_rows}
+    return {
+        "seconds": took,
+        "cpu": cpu,
+        "peak_mb": peak_mb,
+        "batches": stats.batches_written,
+        "spooled": stats.spooled_rows,
+    }
 
 
 if __name__ == "__main__":
