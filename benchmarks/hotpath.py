@@ -36,7 +36,7 @@ from crypto_quant.rows import TimeText, key_text, trade_row
 from crypto_quant.seams import Source
 
 REFERENCE = HERE / "hotpath.json"
-AT_ONCE = 500  # frames that one read brings under load
+AT_ONCE = 2000  # frames that one read brings under load
 RATE = 100_000
 
 

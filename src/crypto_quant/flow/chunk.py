@@ -63,19 +63,18 @@ class AllSeries:
 
     def covered_by(self, chunks: Iterable[Chunk]) -> list[Covered]:
         """Return what the chunks prove; runs that follow each other within a series make one range."""
-        first: dict[int, int] = {}
-        following: dict[int, int] = {}  # the id that would continue a series' range
-        ended: list[Run] = []
+        ranges: list[list[int]] = []  # number of the series, first and last id
+        newest: dict[int, list[int]] = {}
         for chunk in chunks:
             for number, low, high in chunk.proves:
-                if following.get(number) != low:
-                    if number in first:
-                        ended.append((number, first[number], following[number]))
-                    first[number] = low
-                following[number] = high + 1
-        ended += ((number, low, following[number]) for number, low in first.items())
+                going_on = newest.get(number)
+                if going_on is not None and going_on[2] == low - 1:
+                    going_on[2] = high
+                else:
+                    newest[number] = going_on = [number, low, high]
+                    ranges.append(going_on)
         series = self._series
-        return [Covered(series[n].venue, series[n].symbol, low, end - 1, series[n].source) for n, low, end in ended]
+        return [Covered(series[n].venue, series[n].symbol, low, high, series[n].source) for n, low, high in ranges]
 
     def halves(self, chunk: Chunk) -> tuple[Chunk, Chunk]:
         """Divide a chunk of more than one row into two, each with what it proves."""

@@ -13,9 +13,9 @@ from crypto_quant.seams import Link, LinkHandler
 
 # The largest documented message is a few kilobytes; a frame beyond this is not from the exchange.
 _MAX_FRAME = 8 * 1024 * 1024
-# So many messages are handed on together at most: they fit the processor's cache, and under a flood there is no end
-# of what one turn of the event loop reads.
-_TOGETHER = 500
+# So many messages are handed on together at most: under a flood there is no end of what one turn of the event loop
+# reads, and what is worked on should fit the processor's cache. The more, the more trades of a symbol share one run.
+_TOGETHER = 2000
 # The event loop reads so much up to thirty-two times before anything else gets its turn, the database among them.
 _READ_BYTES = 16 * 1024
 _BANNED_MOST_S = 3 * 86_400.0
