@@ -88,6 +88,12 @@ def trade_row(
     return (f"{time_text}\t{key}\t{trade_id}\t{price}\t{quantity}\t{first}\t{last}\t{side}\t{received}\n").encode()
 
 
+def trade_key(row: bytes) -> tuple[str, str, int]:
+    """Return venue, symbol and id of a row of ``trades``. Raises ValueError when it is none."""
+    _, venue, symbol, trade_id, _ = row.decode().split("\t", 4)
+    return venue, symbol, int(trade_id)
+
+
 def agg_trade_row(trade: AggTrade, times: TimeText) -> bytes:
     """Return the row of a trade given as a value (µs are the finest time that a table holds)."""
     received = "\\N" if trade.received_ns is None else _ns_text(trade.received_ns, times)

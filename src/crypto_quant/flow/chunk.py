@@ -8,6 +8,7 @@ import msgspec
 from crypto_quant.continuity import RangeSet, slot_opened
 from crypto_quant.events import CandleStored
 from crypto_quant.market import Timeframe, parse_utc
+from crypto_quant.rows import trade_key
 from crypto_quant.seams import Covered, Lines, Source
 
 
@@ -84,7 +85,7 @@ class AllSeries:
 
     def _part(self, chunk: Chunk, lines: Sequence[bytes], start: int, end: int) -> Chunk:
         rows = lines[start:end]
-        ids = {_key(row) for row in rows} if chunk.proves else set()
+        ids = {trade_key(row) for row in rows} if chunk.proves else set()
         return Chunk(
             b"".join(rows),
             len(rows),
@@ -122,9 +123,3 @@ def slots_covered_by(stored: Iterable[CandleStored]) -> list[Covered]:
         for (venue, symbol, timeframe, source), found in ranges.items()
         for first, last in found
     ]
-
-
-def _key(row: bytes) -> tuple[str, str, int]:
-    """Return venue, symbol and id of a row of ``trades``."""
-    _, venue, symbol, trade_id, _ = row.decode().split("\t", 4)
-    return venue, symbol, int(trade_id)

@@ -15,6 +15,7 @@ from crypto_quant.flow.chunk import slots_covered_by
 from crypto_quant.flow.outage import Outage
 from crypto_quant.flow.spool import Segment, Spool
 from crypto_quant.flow.stats import PipelineStats
+from crypto_quant.rows import trade_key
 from crypto_quant.seams import Batch, Covered, Emit, Receipt, Sink, Table
 
 # A commit costs about the same however many rows it holds. A store that cannot take so many gets fewer at a time.
@@ -238,24 +239,19 @@ def _divided(covered: Sequence[Covered], rows: Sequence[bytes]) -> tuple[list[Co
 
 def _key(row: bytes) -> tuple[str, str, int]:
     """Return venue, symbol and id of a row of ``trades``; what has none has proven nothing either."""
-    fields = row.decode("utf-8", "replace").split("\t")
     try:
-        return fields[1], fields[2], int(fields[3])
-    except (IndexError, ValueError):
+        return trade_key(row)
+    except ValueError:
         return "", "", -1
 
 
 def _without(covered: Iterable[Covered], refused: set[tuple[str, str, int]]) -> list[Covered]:
     """Return the ranges without the ids that the store has refused."""
-    kept = []
-    for each in covered:
-        first = each.first
-        holes = sorted(number for venue, symbol, number in refused if (venue, symbol) == (each.venue, each.symbol))
-        for number in holes:
-            if first <= number <= each.last:
-                if first < number:
-                    kept.append(msgspec.structs.replace(each, first=first, last=number - 1))
-                first = number + 1
-        if first <= each.last:
-            kept.append(msgspec.structs.replace(each, first=first))
-    return kept
+    holes: dict[tuple[str, str], RangeSet] = {}
+    for venue, symbol, number in refused:
+        holes.setdefault((venue, symbol), RangeSet()).add(number, number)
+    return [
+        msgspec.structs.replace(each, first=first, last=last)
+        for each in covered
+        for first, last in holes.get((each.venue, each.symbol), RangeSet()).missing(each.first, each.last)
+    ]

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from crypto_quant.errors import ConfigError, StoreRejected
+from crypto_quant.rows import trade_key
 from crypto_quant.seams import COLUMNS, Batch, Covered, Sink, Source, Table
 
 _ROWS_AT_ONCE = 1000
@@ -102,8 +103,7 @@ async def _store(sink: Sink, table: Table, rows: list[bytes], first: int) -> lis
 def _covered(rows: Sequence[bytes]) -> list[Covered]:
     """Return what rows of ``trades`` prove, or nothing when one of them cannot be read: the store refuses that one."""
     try:
-        fields = [row.decode().split("\t", 4) for row in rows]
-        ids = [(venue, symbol, int(trade_id)) for _, venue, symbol, trade_id, _ in fields]
+        ids = [trade_key(row) for row in rows]
     except ValueError:
         return []
     return [Covered(venue, symbol, number, number, Source.STREAM) for venue, symbol, number in ids if number >= 0]
