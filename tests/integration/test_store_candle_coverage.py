@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
 from contextlib import suppress
 
 import asyncpg
@@ -15,7 +14,7 @@ from crypto_quant.rows import TimeText, candle_row
 from crypto_quant.seams import Batch, Covered, KnownSlots, Source, Table
 from crypto_quant.store import coverage
 from crypto_quant.store.ledger import StoreLedger
-from crypto_quant.store.timescale import TimescaleSink, connect, open_sink
+from crypto_quant.store.timescale import TimescaleSink, open_sink
 
 NOON_NS = 1_790_856_000 * NS_PER_S  # 2026-10-01T12:00:00Z
 NOON = Timeframe.M1.slot(NOON_NS)
@@ -35,20 +34,6 @@ def minutes(*numbers: int, covered: bool = True, symbol: str = "btcusdt") -> Bat
     """Return candles of minutes after noon; without ``covered`` they prove nothing, as those of earlier versions."""
     claims = [Covered("spot", symbol, NOON + n, NOON + n, Source.STREAM, "1m") for n in numbers if covered]
     return Batch(Table.CANDLES, [candle(Timeframe.M1.slot_open_ns(NOON + n), symbol=symbol) for n in numbers], claims)
-
-
-@pytest.fixture
-async def sink(database_url: str) -> AsyncIterator[TimescaleSink]:
-    opened = await open_sink(database_url)
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-async def connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    opened = await connect(database_url)
-    yield opened
-    await opened.close()
 
 
 async def assert_coverage_is_the_rows(connection: asyncpg.Connection, symbols: list[str]) -> None:

@@ -1,7 +1,6 @@
 """Coverage through crashes and restarts, on real databases and with whole recorders: it never claims too much."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import suppress
 
 import asyncpg
@@ -11,7 +10,7 @@ from crypto_quant.continuity import Gap, RangeSet
 from crypto_quant.errors import StoreUnavailable
 from crypto_quant.seams import Batch, Covered, Receipt, Source, Table
 from crypto_quant.store import coverage
-from crypto_quant.store.timescale import TimescaleSink, connect, open_sink
+from crypto_quant.store.timescale import TimescaleSink
 
 ROW = "2024-08-08 12:00:{:02}.123456+00\tspot\t{}\t{}\t57034.01\t0.0001\t{}\t{}\tt\t\\N\n"
 
@@ -20,20 +19,6 @@ def batch(first: int, last: int, *, symbols: int = 3) -> Batch:
     names = [f"s{number}usdt" for number in range(symbols)]
     rows = [ROW.format(i % 60, name, i, i, i).encode() for i in range(first, last + 1) for name in names]
     return Batch(Table.TRADES, rows, [Covered("spot", name, first, last, Source.STREAM) for name in names])
-
-
-@pytest.fixture
-async def sink(database_url: str) -> AsyncIterator[TimescaleSink]:
-    opened = await open_sink(database_url)
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-async def connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    opened = await connect(database_url)
-    yield opened
-    await opened.close()
 
 
 async def assert_coverage_is_the_rows(connection: asyncpg.Connection, venue: str = "spot") -> None:

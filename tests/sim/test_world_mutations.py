@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 from planted_oddities import PLANTED
+from planting import PlantedBugs
 
 from crypto_quant.binance import wire
 from crypto_quant.binance.session import Session
@@ -33,18 +34,8 @@ pytestmark = [pytest.mark.timeout(600), pytest.mark.no_cover]
 # some of the seeds that CI runs on the recorder as it is
 SEEDS = range(1000, 1120)
 
-Plant = Callable[[pytest.MonkeyPatch], None]
-MUTATIONS: dict[str, tuple[Plant, int]] = {}
-
-
-def bug(finder: int) -> Callable[[Plant], Plant]:
-    """Note a planted bug; ``finder`` is the seed that found it last, which is tried first."""
-
-    def note(plant: Plant) -> Plant:
-        MUTATIONS[plant.__name__] = plant, finder
-        return plant
-
-    return note
+MUTATIONS = PlantedBugs()
+bug = MUTATIONS.bug
 
 
 def each_trade(patch: pytest.MonkeyPatch, change: Callable[[wire.AggTrade], None]) -> None:

@@ -1,10 +1,10 @@
 """The spool in simulated worlds: it is really used, and every bug planted in what protects it is found."""
 
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import pytest
+from planting import PlantedBugs
 
 from crypto_quant import spoolformat
 from crypto_quant.errors import SpoolUnavailable
@@ -22,18 +22,8 @@ pytestmark = [pytest.mark.timeout(600), pytest.mark.no_cover]
 # some of the seeds that CI runs on the recorder as it is
 SEEDS = range(1000, 1200)
 
-Plant = Callable[[pytest.MonkeyPatch], None]
-MUTATIONS: dict[str, tuple[Plant, int]] = {}
-
-
-def bug(finder: int) -> Callable[[Plant], Plant]:
-    """Note a planted bug; ``finder`` is the seed that found it last, which is tried first."""
-
-    def note(plant: Plant) -> Plant:
-        MUTATIONS[plant.__name__] = plant, finder
-        return plant
-
-    return note
+MUTATIONS = PlantedBugs()
+bug = MUTATIONS.bug
 
 
 class Files:
