@@ -332,6 +332,67 @@ def test_pausing_stops_delivery_and_resuming_loses_nothing(run: Run) -> None:
     run(scenario())
 
 
+def test_a_flood_leaves_everything_else_its_turn(run: Run) -> None:
+    messages, kilobyte = 20_000, b"x" * 1000
+
+    async def talk(peer: Peer) -> None:
+        for number in range(messages):
+            peer.frame(TEXT, b"%d " % number + kilobyte)
+        await stay(peer)
+
+    class Counting(Ears):
+        def __init__(self) -> None:
+            super().__init__()
+            self.together: list[tuple[int, int]] = []  # the turn of the event loop, and how many messages came in it
+            self.turn = 0
+
+        def on_texts(self, payloads: Sequence[bytes]) -> None:
+            super().on_texts(payloads)
+            self.together.append((self.turn, len(payloads)))
+
+    async def scenario() -> None:
+        ears = Counting()
+        async with serving(talk) as url:
+            link = await PicowsConnector().connect(url, ears)
+            while len(ears.texts) < messages:
+                ears.turn += 1
+                await asyncio.sleep(0)
+            link.abort()
+        assert [int(text.split()[0]) for text in ears.texts] == list(range(messages))
+        turns = [turn for turn, _ in ears.together]
+        assert len(set(turns)) == len(turns) >= messages / websocket_module._TOGETHER
+        assert max(count for _, count in ears.together) == websocket_module._TOGETHER
+
+    run(scenario())
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_WINDOW_CLAMP"), reason="Linux alone has it")
+def test_what_the_system_takes_in_unread_is_bounded(run: Run) -> None:
+    taken = 0
+
+    async def talk(peer: Peer) -> None:
+        nonlocal taken
+        for _ in range(1000):
+            peer.frame(TEXT, b"x" * 60_000)
+            await peer.writer.drain()
+            taken += 60_000
+        await stay(peer)
+
+    async def scenario() -> None:
+        async with serving(talk) as url:
+            link = await PicowsConnector().connect(url, Ears())
+            link.pause_reading()
+            stalled = -1
+            while taken != stalled:
+                stalled = taken
+                await asyncio.sleep(0.2)
+            # beside what waits on the sender's side: its own buffer, by default up to 4 MiB
+            assert taken < websocket_module._WINDOW_BYTES + 6 * 1024 * 1024
+            link.abort()
+
+    run(scenario())
+
+
 def test_a_message_that_grows_without_end_ends_the_link(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(websocket_module, "_MAX_FRAME", 10_000)
 
