@@ -28,7 +28,7 @@ import generator  # the load generator stands beside this file
 from crypto_quant.binance import wire
 from crypto_quant.binance.decode import decode_all
 from crypto_quant.continuity import Sequencer
-from crypto_quant.flow.chunk import AllSeries, Chunk, Series
+from crypto_quant.flow.chunk import AllSeries, Arrival, Chunk, Series
 from crypto_quant.flow.intake import Intake
 from crypto_quant.flow.stats import PipelineStats
 from crypto_quant.market import Venue
@@ -41,20 +41,35 @@ RATE = 100_000
 
 
 class Sieve:
-    """A writer that keeps nothing but what a batch would prove."""
+    """A writer that keeps nothing but the last chunk, until it is proven."""
+
+    chunk_rows = 12_500  # as with the default settings
 
     def __init__(self) -> None:
         self.every = AllSeries()
         self.rows = 0
+        self.chunk: Chunk | None = None
 
     def series(self, venue: str, symbol: str, source: Source) -> int:
         """Return the number of a series."""
         return self.every.number(Series(venue, symbol, source))
 
     def add_trades(self, chunk: Chunk) -> None:
-        """Take rows and forget them."""
-        self.rows += len(chunk)
-        self.every.covered_by((chunk,))
+        """Take rows, and forget those before them."""
+        self.prove()
+        self.chunk = chunk
+
+    def grow_trades(self, chunk: Chunk, data: bytes, arrival: Arrival) -> None:
+        """Take more rows of a chunk."""
+        chunk.grow(data, arrival)
+
+    def prove(self) -> None:
+        """Make ranges of what the last chunk proves."""
+        if self.chunk is not None:
+            self.chunk.close()
+            self.every.covered_by((self.chunk,))
+            self.rows += len(self.chunk)
+        self.chunk = None
 
     def keep(self, kind: str, _raw: bytes, reason: str) -> None:
         """Stand for the quarantine: nothing of this tape may end there."""
@@ -84,6 +99,7 @@ def whole_path(reads: Sequence[Sequence[bytes]], symbols: int) -> Callable[[], N
         )
         for read in reads:
             intake.frames(read, generator.START_US * 1000)
+        sieve.prove()
         if sieve.rows != sum(map(len, reads)):
             raise AssertionError("not every trade became a row")
 

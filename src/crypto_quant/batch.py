@@ -50,6 +50,11 @@ class Batcher(Generic[Chunk]):
         self._rows += len(chunk)
         return self._rows
 
+    def grown(self, rows: int) -> int:
+        """Account for rows that were added to a chunk which waits here; return how many rows wait now."""
+        self._rows += rows
+        return self._rows
+
     def due_ns(self) -> int | None:
         """Return when the batch is due by age, None while it is empty; a full batch is due at once (0)."""
         if not self._chunks:

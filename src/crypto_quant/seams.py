@@ -193,11 +193,14 @@ class Batch(msgspec.Struct, frozen=True):
 
     ``covered`` is what these rows prove; it is recorded in the transaction that stores them, so it can never claim
     what is not stored. A batch may hold ranges and no rows (ids that the exchange has neutralised).
+    Batches with an ``order`` that are written at once had better extend their ranges in that order: then each
+    continues the one before.
     """
 
     table: Table
     rows: Sequence[bytes]
     covered: Sequence[Covered] = ()
+    order: int = 0
 
     @property
     def parts(self) -> Sequence[bytes]:

@@ -14,7 +14,6 @@ from crypto_quant.flow.intake import Intake
 from crypto_quant.flow.stats import PipelineStats
 from crypto_quant.flow.writer import TimescaleWriter
 from crypto_quant.market import Timeframe, Venue
-from crypto_quant.seams import Table
 
 START_MS, START_US = 1_790_856_000_000, 1_790_856_000_000_000
 
@@ -77,10 +76,9 @@ def outcome(reads: list[list[bytes]], link: int) -> dict[str, Any]:
         emit=journal,
     )
     messages = [message for read in reads for message in intake.frames(read, NOW_NS, link)]
-    chunks = writer._trades.batcher.take(0)
+    chunks = [chunk for _ in range(2) for chunk in writer._trades.take(0).chunks]
     covered = writer._series.covered_by(chunks)
     stored = {batch.table: sorted(batch.rows) for batch in writer.unstored()}
-    stored[Table.TRADES] = sorted(line for chunk in chunks for line in chunk.data.splitlines(keepends=True))
     return {
         "messages": messages,
         "rows": stored,

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crypto_quant.flow.chunk import AllSeries, Chunk, Run, Series
+from crypto_quant.flow.chunk import AllSeries, Arrival, Chunk, Run, Series
 from crypto_quant.seams import Covered, Source
 
 BTC, ETH = Series("spot", "btcusdt", Source.STREAM), Series("spot", "ethusdt", Source.STREAM)
@@ -60,9 +60,33 @@ def test_each_half_proves_its_own_rows(trades: list[tuple[Series, int]]) -> None
     middle = len(rows) // 2
     for half, held in ((first, trades[:middle]), (second, trades[middle:])):
         assert len(half) == half.rows == len(held)
-        assert (half.received_ns, half.event_ns) == (5, 7)
+        assert half.arrivals == ([Arrival(len(held), 5, 7)] if held else [])
         assert covered_ids(every, [half]) == {(*series, number) for series, number in held}
     assert first.data + second.data == chunk.data
+
+
+def test_an_open_chunk_grows_until_it_is_closed_and_says_then_what_it_proves() -> None:
+    every = AllSeries()
+    btc = every.number(Series("spot", "btcusdt", Source.STREAM))
+    asked: list[list[Run]] = []
+
+    def prove() -> list[Run]:
+        asked.append([(btc, 1, 3)])
+        return asked[-1]
+
+    line = b"2026-10-01 12:00:00+00\tspot\tbtcusdt\t%d\t1.0\t1.0\t1\t1\tt\t\\N\n"
+    chunk = Chunk(line % 1, 1, received_ns=5, event_ns=4, prove=prove)
+    chunk.grow(line % 2 + line % 3, Arrival(2, 15, 14))
+    assert (chunk.is_open, len(chunk), chunk.rows, asked) == (True, 3, 3, [])
+    chunk.close()
+    chunk.close()
+    assert (chunk.is_open, chunk.proves, len(asked)) == (False, [(btc, 1, 3)], 1)
+    # the rows of one half came with two reads
+    first, second = every.halves(chunk)
+    assert [first.arrivals, second.arrivals] == [[Arrival(1, 5, 4)], [Arrival(2, 15, 14)]]
+    assert covered_ids(every, [second]) == {("spot", "btcusdt", Source.STREAM, number) for number in (2, 3)}
+    last = every.halves(second)[1]
+    assert (last.arrivals, last.received_ns, last.data) == ([Arrival(1, 15, 14)], 15, line % 3)
 
 
 def covered_ids(every: AllSeries, chunks: list[Chunk]) -> set[tuple[str, str, Source, int]]:

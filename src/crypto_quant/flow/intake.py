@@ -14,7 +14,7 @@ from crypto_quant.binance.decode import decode_all
 from crypto_quant.continuity import CandleClock, Gap, Sequencer, Verdict
 from crypto_quant.errors import UndecodableFrame
 from crypto_quant.flow.arrivals import Arrivals, Contents
-from crypto_quant.flow.chunk import Chunk, Run
+from crypto_quant.flow.chunk import Arrival, Chunk, Run
 from crypto_quant.flow.stats import PipelineStats
 from crypto_quant.flow.writer import TimescaleWriter, candle_stored
 from crypto_quant.market import NS_PER_MS, NS_PER_S, NS_PER_US, Candle, Timeframe, Venue, wire_symbol
@@ -90,7 +90,9 @@ class Intake:
         self.clocks = clocks
         self.exchange_ns = 0
         self._leap_to_ns = 0
-        # of the frames at hand: symbols with a run of ids that goes on, and the runs that have ended
+        # rows go here until the writer takes it; and what they prove: symbols with a run of ids that goes on, and
+        # the runs that have ended
+        self._chunk: Chunk | None = None
         self._begun: list[_SymbolState] = []
         self._proven: list[Run] = []
         self._writer = writer
@@ -147,38 +149,41 @@ class Intake:
         second_us, second = _NO_SECOND, ""
         rows: list[str] = []
         newest: wire.AggTrade | None = None
-        for message, payload in zip(decode_all(payloads), payloads, strict=True):
-            if type(message) is not wire.AggTrade:
-                self._no_trade(message, payload, link, others)
-                continue
-            state = wanted.get(message.s)
-            trade_id = message.a
-            if state is None or trade_id != state.sequencer.last + 1 or not 0 <= message.f <= message.l or link:
-                if not self._is_new(state, message, payload, received_ns, link) or state is None:
+        try:
+            for message, payload in zip(decode_all(payloads), payloads, strict=True):
+                if type(message) is not wire.AggTrade:
+                    self._no_trade(message, payload, link, others)
                     continue
-            else:
-                # the common case: the next id of its symbol
-                state.sequencer.last = trade_id
-                if state.first < 0:
-                    state.first = trade_id
-                    self._begun.append(state)
-            newest = message
-            offset_us = message.T - second_us
-            if not 0 <= offset_us < 1_000_000:
-                if message.T >= MICROSECONDS_FROM:
-                    at_s, offset_us = divmod(message.T, 1_000_000)
-                    second_us = message.T - offset_us
+                state = wanted.get(message.s)
+                trade_id = message.a
+                if state is None or trade_id != state.sequencer.last + 1 or not 0 <= message.f <= message.l or link:
+                    if not self._is_new(state, message, payload, received_ns, link) or state is None:
+                        continue
                 else:
-                    at_s, offset_ms = divmod(message.T, 1_000)
-                    second_us, offset_us = _NO_SECOND, offset_ms * 1_000
-                second = second_text(at_s)
-            # rows.trade_row's work without the call
-            rows.append(
-                f"{second}{offset_us:06d}+00\t{state.key}\t{trade_id}\t{message.p}\t{message.q}\t"
-                f"{message.f}\t{message.l}\t{'t' if message.m else 'f'}\t{received}\n"
-            )
-        if newest is not None:
-            self._queue(rows, received_ns, newest)
+                    # the common case: the next id of its symbol
+                    state.sequencer.last = trade_id
+                    if state.first < 0:
+                        state.first = trade_id
+                        self._begun.append(state)
+                newest = message
+                offset_us = message.T - second_us
+                if not 0 <= offset_us < 1_000_000:
+                    if message.T >= MICROSECONDS_FROM:
+                        at_s, offset_us = divmod(message.T, 1_000_000)
+                        second_us = message.T - offset_us
+                    else:
+                        at_s, offset_ms = divmod(message.T, 1_000)
+                        second_us, offset_us = _NO_SECOND, offset_ms * 1_000
+                    second = second_text(at_s)
+                # rows.trade_row's work without the call
+                rows.append(
+                    f"{second}{offset_us:06d}+00\t{state.key}\t{trade_id}\t{message.p}\t{message.q}\t"
+                    f"{message.f}\t{message.l}\t{'t' if message.m else 'f'}\t{received}\n"
+                )
+        finally:
+            # also when whoever hears of a gap fails: what is proven must not outrun what is stored
+            if newest is not None:
+                self._queue(rows, received_ns, newest)
         return others
 
     def _queue(self, rows: list[str], received_ns: int, newest: wire.AggTrade) -> None:
@@ -186,16 +191,27 @@ class Intake:
         event_ns = time_ns(newest.E)
         if event_ns > self.exchange_ns:
             self._later(event_ns)
+        self._stats.trades_received += len(rows)
+        data, chunk = "".join(rows).encode(), self._chunk
+        if chunk is not None and chunk.is_open:
+            self._writer.grow_trades(chunk, data, Arrival(len(rows), received_ns, event_ns))
+        else:
+            chunk = self._chunk = Chunk(
+                data, len(rows), received_ns=received_ns, event_ns=event_ns, prove=self._close_runs
+            )
+            self._writer.add_trades(chunk)
+        if len(chunk) >= self._writer.chunk_rows:
+            chunk.close()
+
+    def _close_runs(self) -> list[Run]:
+        """Return what the rows since the last call prove; called between two calls of ``frames``, or at its end."""
         for state in self._begun:
             if state.first >= 0:
                 self._proven.append((state.series, state.first, state.sequencer.last))
                 state.first = _NONE
         self._begun.clear()
         proven, self._proven = self._proven, []
-        self._stats.trades_received += len(rows)
-        self._writer.add_trades(
-            Chunk("".join(rows).encode(), len(rows), proven, received_ns=received_ns, event_ns=event_ns)
-        )
+        return proven
 
     def _is_new(
         self, state: "_SymbolState | None", trade: wire.AggTrade, payload: bytes, received_ns: int, link: int

@@ -10,8 +10,8 @@ from crypto_quant.batch import Batcher, fitting_age_ns
 from crypto_quant.continuity import Gap
 from crypto_quant.errors import SpoolUnavailable, StoreDenied, StoreRejected, StoreUnavailable
 from crypto_quant.flow.aside import Aside
-from crypto_quant.flow.chunk import AllSeries, Chunk, Run, Series, slots_covered_by
-from crypto_quant.flow.lane import Lane
+from crypto_quant.flow.chunk import AllSeries, Arrival, Chunk, Run, Series, slots_covered_by
+from crypto_quant.flow.lane import Flight, Lane
 from crypto_quant.flow.outage import Outage
 from crypto_quant.flow.replay import Replayer
 from crypto_quant.flow.spool import Spool
@@ -28,6 +28,11 @@ _LAST_RETRY_S = 5.0
 _PATIENCE_S = 5.0
 _MEMORY_AGE_S = 2.0
 _TOLD_AGAIN_S = 60.0
+# Batches of trades that may be on their way at once, and how many full ones must wait for a second to set out: while
+# the one is being committed, the other keeps the database busy.
+_FLIGHTS = 2
+_BATCHES_AHEAD = 8
+_CHUNKS_A_BATCH = 4
 
 
 class TimescaleWriter:
@@ -64,7 +69,9 @@ class TimescaleWriter:
         self._rng = rng
         self._adapts = max_age_s is None
         age_ns = fitting_age_ns(0) if max_age_s is None else int(max_age_s * 1e9)
-        self._trades = Lane(Table.TRADES, Batcher(batch_size, age_ns, merge))
+        self._trades = Lane(
+            Table.TRADES, Batcher(batch_size, age_ns, merge), flights=_FLIGHTS, ahead=_BATCHES_AHEAD * batch_size
+        )
         self._candles = Lane(Table.CANDLES, Batcher(batch_size, age_ns, merge))
         self._lanes = (self._trades, self._candles)
         self._lane_of = {lane.table: lane for lane in self._lanes}
@@ -90,12 +97,18 @@ class TimescaleWriter:
             )
         self._series = AllSeries()
         stats.batch_size = batch_size
+        # a chunk that has grown to so many rows is better closed: batches are made of whole ones
+        self.chunk_rows = max(1, batch_size * merge // _CHUNKS_A_BATCH)
 
     # -- giving ------------------------------------------------------------------------------------------
 
     def add_trades(self, chunk: Chunk) -> None:
         """Queue ready-made rows of ``trades``. Once they are stored, the ids that they prove are covered."""
         self._trades.add(chunk, chunk.received_ns)
+
+    def grow_trades(self, chunk: Chunk, data: bytes, arrival: Arrival) -> None:
+        """Add rows to an open chunk that was given before and is not closed yet."""
+        self._trades.grow(chunk, data, arrival)
 
     def add_candles(self, chunk: Chunk) -> None:
         """Queue ready-made rows of ``candles``; each is told once it is committed."""
@@ -145,19 +158,22 @@ class TimescaleWriter:
         """Store what is queued, until cancelled. Cancelling loses nothing: see ``unstored``."""
         async with asyncio.TaskGroup() as tasks:
             for lane in self._lanes:
-                tasks.create_task(self._work(lane), name=f"writer {lane.table}")
+                # what an earlier run held when it was cancelled goes first, one after the other
+                left = list(lane.flights)
+                for number in range(lane.most):
+                    tasks.create_task(self._work(lane, [] if number else left), name=f"writer {lane.table}")
             if self._replayer is not None:
                 tasks.create_task(self._replayer.run(), name="replay")
 
     async def flush(self) -> None:
         """Return once everything queued so far is committed or set aside; ``run`` must be running."""
-        goals = [(lane, lane.done + len(lane)) for lane in self._lanes]
+        goals = [(lane, lane.given) for lane in self._lanes]
         for lane in self._lanes:
             lane.flushes += 1
             lane.wake.set()
         try:
             for lane, goal in goals:
-                while lane.done < goal:
+                while lane.settled < goal:
                     lane.progress.clear()
                     await lane.progress.wait()
             if self._spool is not None:
@@ -173,8 +189,7 @@ class TimescaleWriter:
             return
         for lane in self._lanes:
             while len(lane):
-                lane.in_flight = lane.in_flight or lane.batcher.take(0)
-                if not await self._put(spool, lane):
+                if not await self._put(spool, lane, lane.flights[0] if lane.flights else lane.take(0)):
                     break
 
     def unstored(self) -> list[Batch]:
@@ -186,36 +201,37 @@ class TimescaleWriter:
         left = []
         for lane in self._lanes:
             while len(lane.batcher):
-                lane.in_flight += lane.batcher.take(0)
+                lane.take(0)
             rows = _rows_of(lane.in_flight)
             if rows:
                 left.append(Batch(lane.table, rows))
         return left
 
-    async def _work(self, lane: Lane) -> None:
+    async def _work(self, lane: Lane, left: list[Flight]) -> None:
         while True:
-            if not lane.in_flight:  # else a run was cancelled before, and what it held goes first
-                await self._due(lane)
-                lane.in_flight = lane.batcher.take(self._clock.now_ns())
-                lane.insisted = False
-            if self._spool is None:
-                await self._store(lane, lane.in_flight)
+            if left:
+                flight = left.pop(0)
             else:
-                await self._store_or_spool(self._spool, lane)
+                await self._due(lane)
+                flight = lane.take(self._clock.now_ns())
+            if self._spool is None:
+                await self._store(lane, flight, flight.chunks, flight.order)
+            else:
+                await self._store_or_spool(self._spool, lane, flight)
 
-    async def _store_or_spool(self, spool: Spool, lane: Lane) -> None:
-        """Bring what is in flight into the store, or into the spool when that is away or falls behind."""
-        while lane.in_flight:
-            if lane.away or self._is_behind(lane):
+    async def _store_or_spool(self, spool: Spool, lane: Lane, flight: Flight) -> None:
+        """Bring a flight into the store, or into the spool when that is away or falls behind."""
+        while flight.chunks:
+            if lane.away or self._is_behind(lane, flight):
                 self._tell_spooling(
                     spool, "the database is away" if lane.away else "the database is slower than the market"
                 )
-                if await self._put(spool, lane):
+                if await self._put(spool, lane, flight):
                     return
             try:
-                await self._store(lane, lane.in_flight)
+                await self._store(lane, flight, flight.chunks, flight.order)
             except (StoreUnavailable, StoreDenied) as problem:
-                lane.insisted = True
+                flight.insisted = True
                 pause_s = self._next_pause_s(lane)
                 self._lost(lane.table, problem, pause_s)
                 if not lane.away:
@@ -224,21 +240,21 @@ class TimescaleWriter:
                 # the spool takes nothing either: wait with the rows in memory
                 await asyncio.sleep(pause_s)
 
-    def _is_behind(self, lane: Lane) -> bool:
+    def _is_behind(self, lane: Lane, flight: Flight) -> bool:
         """Tell whether rows grow old in memory because the store is slower than the market."""
         if lane is not self._trades or len(lane.batcher) < lane.batcher.size:
             return False
-        return self._clock.now_ns() - lane.in_flight[0].received_ns > _MEMORY_AGE_S * 1e9
+        return self._clock.now_ns() - flight.chunks[0].received_ns > _MEMORY_AGE_S * 1e9
 
-    async def _put(self, spool: Spool, lane: Lane) -> bool:
-        """Move what is in flight into the spool; return False when that takes no more of it."""
-        chunks = list(lane.in_flight)
+    async def _put(self, spool: Spool, lane: Lane, flight: Flight) -> bool:
+        """Move what is left of a flight into the spool; return False when that takes no more of it."""
+        chunks = list(flight.chunks)
         # what candles prove is read from what is to be told of them
         rows, covered = list(_rows_of(chunks)), tuple(self._series.covered_by(chunks))
         told = tuple(each for chunk in chunks for each in chunk.told)
         try:
             await spool.put(
-                SpoolRecord(lane.table, rows, covered, told), partial(self._spooled, lane, chunks, len(rows))
+                SpoolRecord(lane.table, rows, covered, told), partial(self._spooled, lane, flight, chunks, len(rows))
             )
         except SpoolUnavailable as problem:
             if self._spool_trouble.failed(asyncio.get_running_loop().time(), problem.what):
@@ -251,14 +267,18 @@ class TimescaleWriter:
             return self._series.covered_by(chunks)
         return slots_covered_by(each for chunk in chunks for each in chunk.told)
 
-    def _spooled(self, lane: Lane, chunks: Sequence[Chunk], rows: int) -> None:
-        lane.finished(chunks)
+    def _spooled(self, lane: Lane, flight: Flight, chunks: Sequence[Chunk], rows: int) -> None:
+        lane.finished(flight, chunks)
         self._stats.spooled_rows += rows
         self._spool_trouble.over(0.0)
 
     async def _due(self, lane: Lane) -> None:
-        """Wait until the lane's batch is full, old enough, or wanted."""
+        """Wait until the lane's batch is full, old enough, or wanted; beside another one, until it is worth it."""
         while True:
+            if lane.flights and len(lane.batcher) < lane.ahead:
+                lane.wake.clear()
+                await lane.wake.wait()
+                continue
             due_ns = lane.batcher.due_ns()
             if due_ns is not None and lane.flushes:
                 return
@@ -273,32 +293,34 @@ class TimescaleWriter:
                 async with asyncio.timeout(wait_s):
                     await lane.wake.wait()
             except TimeoutError:
-                return
+                # the other worker of this lane may have been quicker
+                if len(lane.batcher) and not lane.flights:
+                    return
 
-    async def _store(self, lane: Lane, chunks: Sequence[Chunk]) -> None:
-        """Store the oldest chunks in flight, whatever it takes; halve them while the store refuses a row of them."""
+    async def _store(self, lane: Lane, flight: Flight, chunks: Sequence[Chunk], order: int = 0) -> None:
+        """Store the oldest chunks of a flight, whatever it takes; halve them while the store refuses a row of them."""
         chunks = list(chunks)
-        batch = Batch(lane.table, _rows_of(chunks), self._covered(lane, chunks))
+        batch = Batch(lane.table, _rows_of(chunks), self._covered(lane, chunks), order)
         started = asyncio.get_running_loop().time()
         try:
-            receipt, insisted = await self._insist(lane, batch)
+            receipt, insisted = await self._insist(lane, flight, batch)
         except StoreRejected as refusal:
             if len(chunks) == 1 and len(batch.rows) <= 1:
                 if batch.rows:
                     self._aside.row(lane.table, batch.rows[0], refusal)
                 else:
                     self._aside.proof(batch.covered, refusal)
-                lane.finished(chunks)
+                lane.finished(flight, chunks)
                 return
             if len(chunks) == 1:
                 # each half proves its own rows and nothing else, so setting one aside leaves the others' proof true
                 chunks = list(self._series.halves(chunks[0]))
-                lane.divided(chunks)
+                lane.divided(flight, chunks)
             middle = len(chunks) // 2
-            await self._store(lane, chunks[:middle])
-            await self._store(lane, chunks[middle:])
+            await self._store(lane, flight, chunks[:middle])
+            await self._store(lane, flight, chunks[middle:])
             return
-        lane.finished(chunks)
+        lane.finished(flight, chunks)
         took_s = asyncio.get_running_loop().time() - started
         if self._adapts:
             lane.batcher.max_age_ns = fitting_age_ns(int(took_s * 1e9))
@@ -322,7 +344,7 @@ class TimescaleWriter:
             )
         )
 
-    async def _insist(self, lane: Lane, batch: Batch) -> tuple[Receipt, bool]:
+    async def _insist(self, lane: Lane, flight: Flight, batch: Batch) -> tuple[Receipt, bool]:
         """Try until the store takes the batch or refuses a row of it; tell whether it took more than one try.
 
         With a spool there is one try, and a store that is away is raised.
@@ -334,13 +356,13 @@ class TimescaleWriter:
                 # a right or a password that was taken away may come back; the rows must outlive that
                 if self._spool is not None:
                     raise
-                lane.insisted = True
+                flight.insisted = True
                 pause_s = self._next_pause_s(lane)
                 self._lost(lane.table, problem, pause_s)
                 await asyncio.sleep(pause_s)
             else:
                 self._back(lane.table)
-                return receipt, lane.insisted
+                return receipt, flight.insisted
 
     async def _write_in_time(self, batch: Batch) -> Receipt:
         """Write, but do not wait longer than is good for the rows in memory.
@@ -407,15 +429,17 @@ class TimescaleWriter:
 
     def _count_lags(self, chunks: Sequence[Chunk]) -> None:
         now_ns = self._clock.now_ns()
+        commit_lag, event_lag = self._stats.commit_lag, self._stats.event_lag
         for chunk in chunks:
-            if chunk.rows:
-                self._stats.commit_lag.add((now_ns - chunk.received_ns) / 1e6, chunk.rows)
-                self._stats.event_lag.add((now_ns - chunk.event_ns) / 1e6, chunk.rows)
+            for rows, received_ns, event_ns in chunk.arrivals:
+                if rows:
+                    commit_lag.add((now_ns - received_ns) / 1e6, rows)
+                    event_lag.add((now_ns - event_ns) / 1e6, rows)
 
 
 def _rows_of(chunks: Sequence[Chunk]) -> Lines:
     """Return the rows of all chunks."""
-    return Lines([chunk.data for chunk in chunks], sum(chunk.rows for chunk in chunks))
+    return Lines([part for chunk in chunks for part in chunk.parts], sum(chunk.rows for chunk in chunks))
 
 
 def candle_stored(candle: Candle, source: str) -> events.CandleStored:

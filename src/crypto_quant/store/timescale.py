@@ -26,6 +26,7 @@ from crypto_quant.store.migrate import migrate as migrate_schema
 from crypto_quant.store.partitions import Partition
 from crypto_quant.store.staged import count_of, store_staged, tells_twice
 from crypto_quant.store.tier import Tier
+from crypto_quant.store.turns import Turn, Turns
 from crypto_quant.store.url import checked_url, redact
 
 POOL_SIZE = 4
@@ -92,9 +93,10 @@ async def open_sink(
     try:
         pool = await asyncpg.create_pool(
             url,
-            min_size=1,
+            min_size=min(2, pool_size),
             max_size=pool_size,
             connect=Hosts(url).connect,
+            init=_acquaint,
             reset=_keep_session,
             **_options(command_timeout_s),
         )
@@ -108,6 +110,11 @@ async def open_sink(
         raise
     emit(events.StoreReady(database=redact(url), tier=state.tier, schema_version=state.version))
     return sink
+
+
+async def _acquaint(connection: asyncpg.Connection) -> None:
+    """Let the driver ask for the types that it does not know by itself, before the first batch waits for it."""
+    await connection.fetch("SELECT $1::bigint[], $2::text[], $3::boolean[], $4::timestamptz[]", [], [], [], [])
 
 
 async def _keep_session(_connection: object) -> None:
@@ -127,6 +134,7 @@ class TimescaleSink:
         self._emit = emit
         self._acquire_timeout_s = acquire_timeout_s
         self._closed = False
+        self._turns = {table: Turns() for table in Table}
         # tables whose last batch brought rows that were there already
         self._repeating: set[Table] = set()
         # known to exist; and those that a batch has come to, so that the following one exists as well
@@ -150,11 +158,15 @@ class TimescaleSink:
         if not batch.rows and not batch.covered:
             return Receipt(written=0, duplicates=0)
         data = CopyText(batch.parts)
+        with self._turns[batch.table].turn(batch.order) as turn:
+            return await self._write(batch, data, turn)
+
+    async def _write(self, batch: Batch, data: CopyText, turn: Turn) -> Receipt:
         async with self._connection("writing", batch.table) as connection:
             await self._ensure_next(connection, batch)
             for attempt in range(1, _ATTEMPTS + 1):
                 try:
-                    return await self._store(connection, batch, data)
+                    return await self._store(connection, batch, data, turn)
                 except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError):
                     if attempt == _ATTEMPTS:
                         raise
@@ -177,7 +189,7 @@ class TimescaleSink:
                     await self._ensure(connection, needed)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    async def _store(self, connection: PoolConnectionProxy, batch: Batch, data: CopyText) -> Receipt:
+    async def _store(self, connection: PoolConnectionProxy, batch: Batch, data: CopyText, turn: Turn) -> Receipt:
         if not batch.rows:
             async with _transaction(connection):
                 await coverage.extend(connection, batch.covered)
@@ -185,10 +197,12 @@ class TimescaleSink:
         # two versions of one trade in one batch may differ in their time, which no unique key finds
         if batch.table not in self._repeating and not (len(batch.covered) > 1 and tells_twice(batch.covered)):
             try:
-                return await _store_new(connection, batch, data)
+                return await _store_new(connection, batch, data, turn)
             except (asyncpg.UniqueViolationError, _NotNew) as error:
                 if getattr(error, "table_name", None) in _PROOFS:
                     raise
+        # this takes its time, and may wait for rows of those that come after it
+        turn.over()
         async with _transaction(connection):
             receipt = await store_staged(connection, batch, data)
             await coverage.extend(connection, batch.covered)
@@ -272,7 +286,7 @@ class TimescaleSink:
             self._pool.terminate()
 
 
-async def _store_new(connection: PoolConnectionProxy, batch: Batch, data: CopyText) -> Receipt:
+async def _store_new(connection: PoolConnectionProxy, batch: Batch, data: CopyText, turn: Turn) -> Receipt:
     """Store a batch of which nothing is there yet. Raises _NotNew or UniqueViolationError, with nothing stored."""
     if not batch.covered:
         status = await connection.copy_to_table(batch.table, source=data, columns=COLUMNS[batch.table], format="text")
@@ -285,6 +299,7 @@ async def _store_new(connection: PoolConnectionProxy, batch: Batch, data: CopyTe
             status = await connection.copy_to_table(
                 batch.table, source=data, columns=COLUMNS[batch.table], format="text"
             )
+            await turn.come()
             known = await coverage.extend(connection, batch.covered)
             # an id that is proven to be stored has come as a new row: the same trade with another time? A candle's
             # key is its slot: a new row of a proven one was deleted meanwhile

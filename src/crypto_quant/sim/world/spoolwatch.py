@@ -234,7 +234,8 @@ def _ids(keys: Iterable[Key]) -> dict[str, set[int]]:
 
 def _rows(lane: Lane) -> Iterator[bytes]:
     for chunk in (*lane.in_flight, *lane.batcher._chunks):
-        yield from chunk.data.splitlines(keepends=True)
+        for part in chunk.parts:
+            yield from part.splitlines(keepends=True)
 
 
 def _keys(table: Table, rows: Iterable[bytes]) -> Iterator[Key]:
