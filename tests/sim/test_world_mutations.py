@@ -17,7 +17,7 @@ from crypto_quant.flow import writer as writer_module
 from crypto_quant.flow.aside import Aside
 from crypto_quant.flow.backfill import Backfiller
 from crypto_quant.flow.candles import CandleKeeper
-from crypto_quant.flow.chunk import AllSeries
+from crypto_quant.flow.chunk import AllSeries, Chunk
 from crypto_quant.flow.collector import BinanceWSCollector
 from crypto_quant.flow.delivery import Delivery
 from crypto_quant.flow.intake import Intake
@@ -65,13 +65,13 @@ def sequencer_sees_no_gap(patch: pytest.MonkeyPatch) -> None:
 def writer_drops_a_batch_when_the_store_is_away(patch: pytest.MonkeyPatch) -> None:
     insist = TimescaleWriter._insist
 
-    async def once(self: TimescaleWriter, lane: Any, batch: Any) -> Any:
+    async def once(self: TimescaleWriter, lane: Any, flight: Any, batch: Any) -> Any:
         try:
             return await self._sink.write(batch), False
         except StoreUnavailable:
             self._stats.trades_duplicate += len(batch.rows) if batch.table == "trades" else 0
             self._stats.candles_duplicate += len(batch.rows) if batch.table == "candles" else 0
-            return await insist(self, lane, msgspec.structs.replace(batch, rows=[]))
+            return await insist(self, lane, flight, msgspec.structs.replace(batch, rows=[]))
 
     patch.setattr(TimescaleWriter, "_insist", once)
 
@@ -80,7 +80,7 @@ def writer_drops_a_batch_when_the_store_is_away(patch: pytest.MonkeyPatch) -> No
 def a_refused_row_takes_its_neighbours_along(patch: pytest.MonkeyPatch) -> None:
     store = TimescaleWriter._store
 
-    async def careless(self: TimescaleWriter, lane: Any, chunks: Any) -> None:
+    async def careless(self: TimescaleWriter, lane: Any, flight: Any, chunks: Any, order: int = 0) -> None:
         rows = writer_module._rows_of(chunks)
         try:
             for row in rows:
@@ -88,9 +88,9 @@ def a_refused_row_takes_its_neighbours_along(patch: pytest.MonkeyPatch) -> None:
         except StoreRejected as refusal:
             for row in rows:
                 self._aside.row(lane.table, row, refusal)
-            lane.finished(list(chunks))
+            lane.finished(flight, list(chunks))
             return
-        await store(self, lane, chunks)
+        await store(self, lane, flight, chunks, order)
 
     def database_refuses(self: TimescaleWriter, lane: Any, row: bytes) -> None:
         sink: Any = self._sink  # remembers what the database confirms
@@ -123,10 +123,26 @@ def the_drain_forgets_what_is_in_flight(patch: pytest.MonkeyPatch) -> None:
 
     def forgetful(self: TimescaleWriter) -> Any:
         for lane in self._lanes:
-            lane.in_flight = []
+            lane.flights = []
         return unstored(self)
 
     patch.setattr(TimescaleWriter, "unstored", forgetful)
+
+
+@bug(1000)
+def a_chunk_on_its_way_still_grows(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Chunk, "is_open", property(lambda _self: True))
+
+
+@bug(1000)
+def a_chunk_proves_what_the_next_one_holds(patch: pytest.MonkeyPatch) -> None:
+    close_runs = Intake._close_runs
+
+    def ahead(self: Intake) -> Any:
+        proven = close_runs(self)
+        return [(number, first, last + 1) for number, first, last in proven]
+
+    patch.setattr(Intake, "_close_runs", ahead)
 
 
 @bug(1148)

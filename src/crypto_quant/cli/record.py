@@ -1,6 +1,7 @@
 """``crypto-quant record``: live streams into the database, until told otherwise."""
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -110,6 +111,9 @@ async def _record(settings: Settings, emit: Emit) -> int:
     loop = asyncio.get_running_loop()
     async with open_recorder(settings, emit) as recorder:
         pipeline = recorder.pipeline
+        # what stands now stays to the end: the collector of garbage need not look at it again and again
+        gc.collect()
+        gc.freeze()
         hurried = False
 
         def interrupted() -> None:

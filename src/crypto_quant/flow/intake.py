@@ -50,11 +50,11 @@ class _SymbolState:
     ``issued`` is the highest id that is known from REST alone, ``streamed`` the highest that a stream had told by then.
     """
 
-    __slots__ = ("contents", "first", "issued", "key", "sequencer", "series", "streamed", "symbol", "void")
+    __slots__ = ("contents", "first", "issued", "lead", "sequencer", "series", "streamed", "symbol", "void")
 
     def __init__(self, venue: Venue, symbol: str, writer: TimescaleWriter) -> None:
         self.symbol = symbol
-        self.key = key_text(venue, symbol)
+        self.lead = f"+00\t{key_text(venue, symbol)}\t"  # of a row: from the end of its time to its id
         self.sequencer = Sequencer()
         self.issued = self.streamed = -1
         self.contents: Contents | None = None  # made when a second link carries the symbol
@@ -144,14 +144,15 @@ class Intake:
         self._stats.frames_received += len(payloads)
         others: list[wire.Message] = []
         received = self._times(received_ns // 1000)
-        wanted, second_text = self._trades, self._times.second
+        ends = f"\tf\t{received}\n", f"\tt\t{received}\n"  # of a row, by whether the buyer is the maker
+        wanted, second_text, agg_trade = self._trades, self._times.second, wire.AggTrade
         # what the rows of these frames have in common, most of the time: the second in which the trades happened
         second_us, second = _NO_SECOND, ""
         rows: list[str] = []
         newest: wire.AggTrade | None = None
         try:
             for message, payload in zip(decode_all(payloads), payloads, strict=True):
-                if type(message) is not wire.AggTrade:
+                if type(message) is not agg_trade:
                     self._no_trade(message, payload, link, others)
                     continue
                 state = wanted.get(message.s)
@@ -177,8 +178,8 @@ class Intake:
                     second = second_text(at_s)
                 # rows.trade_row's work without the call
                 rows.append(
-                    f"{second}{offset_us:06d}+00\t{state.key}\t{trade_id}\t{message.p}\t{message.q}\t"
-                    f"{message.f}\t{message.l}\t{'t' if message.m else 'f'}\t{received}\n"
+                    f"{second}{offset_us:06d}{state.lead}{trade_id}\t{message.p}\t{message.q}\t"
+                    f"{message.f}\t{message.l}{ends[message.m]}"
                 )
         finally:
             # also when whoever hears of a gap fails: what is proven must not outrun what is stored

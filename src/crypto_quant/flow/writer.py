@@ -31,7 +31,7 @@ _TOLD_AGAIN_S = 60.0
 # Batches of trades that may be on their way at once, and how many full ones must wait for a second to set out: while
 # the one is being committed, the other keeps the database busy.
 _FLIGHTS = 2
-_BATCHES_AHEAD = 8
+_BATCHES_AHEAD = 20
 _CHUNKS_A_BATCH = 4
 
 
