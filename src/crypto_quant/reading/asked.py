@@ -103,7 +103,7 @@ class Step:
                 raise ConfigError(
                     "this timeframe does not divide a day",
                     subject=text,
-                    hint=f"Near it: {', '.join(_near(self.length_s))}",
+                    hint=f"Near it: {', '.join(_near(self.length_s, found[2]))}",
                 )
 
     def open_ns(self, time_ns: int) -> int:
@@ -127,13 +127,11 @@ class Step:
         return opens if opens == time_ns else self.next_open_ns(opens)
 
 
-def _near(length_s: int) -> list[str]:
-    """Return the dividers of a day next to a length that is none, as text."""
-    dividers = [number for number in range(1, DAY_S + 1) if DAY_S % number == 0]
-    below = [number for number in dividers if number < length_s]
-    above = [number for number in dividers if number > length_s]
-    found = []
-    for seconds in (*below[-2:], *above[:2]):
-        unit, size = next((unit, size) for unit, size in reversed(_UNITS.items()) if seconds % size == 0)
-        found.append(f"{seconds // size}{unit}")
-    return found
+def _near(length_s: int, unit: str) -> list[str]:
+    """Return the timeframes of that unit that divide a day, next below and above, as text."""
+    size = _UNITS[unit]
+    whole = [number for number in range(1, DAY_S // size + 1) if DAY_S % (number * size) == 0]
+    below = [number for number in whole if number * size < length_s]
+    above = [number for number in whole if number * size > length_s]
+    near = [f"{number}{unit}" for number in (*below[-1:], *above[:1])]
+    return near if unit != "d" else [*near, Timeframe.D3.value, Timeframe.W1.value, Timeframe.MO1.value]

@@ -46,6 +46,11 @@ def chosen(schema: pa.Schema, columns: Sequence[str] | None, **about: str) -> pa
     return pa.schema([schema.field(name) for name in names], metadata=about)
 
 
+def picked(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """Return those columns of a batch that ``schema`` has, as it has them."""
+    return pa.RecordBatch.from_arrays([batch.column(name) for name in schema.names], schema=schema)
+
+
 def from_csv(blocks: Iterable[bytearray], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     """Yield the rows of COPY's CSV, a batch or so a block; a block may end within a row."""
     parse = pa_csv.ParseOptions(newlines_in_values=any(pa.types.is_string(each) for each in schema.types))

@@ -104,6 +104,12 @@ async def stretch_of_candles(
     return Stretch(Span(start, end), known, first, last, lacks, shift_ns)
 
 
+async def is_stored(snapshot: Snapshot, venue: str, symbol: str, frame: Timeframe, span: Span) -> bool:
+    """Tell whether candles of a series were recorded, ever or in the span."""
+    claims = await snapshot.candle_claims(venue, symbol, frame.value)
+    return bool(claims) or await snapshot.candle_edges(venue, symbol, frame.value, span) is not None
+
+
 async def gone_trades(snapshot: Snapshot, venue: str, symbol: str, stretch: Stretch, tally: Tally) -> list[Lack]:
     """Return what coverage claims of a stretch that was read, and no row brought: it was stored, and is gone."""
     if stretch.first is None or stretch.last is None:
@@ -148,8 +154,8 @@ async def _refuse(snapshot: Snapshot, venue: str, symbol: str, what: str, *, kno
     if known:
         hint = "They were recorded once, and are not in the tables now: were they dropped?"
         raise ConfigError(f"there are no {what} of this symbol", subject=f"{symbol} ({venue})", hint=hint)
-    recorded = await snapshot.symbols()
-    there = [name for place, name in recorded if place == venue]
+    recorded = await snapshot.recorded()
+    there = sorted({each.symbol for each in recorded if each.venue == venue})
     near = difflib.get_close_matches(symbol, there, n=3)
     if symbol in there:
         hint = "The symbol is recorded, but not as this"

@@ -9,14 +9,15 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from decimal import Decimal
+from typing import Any, NamedTuple
 
 import asyncpg
 from asyncpg.transaction import Transaction
 
 from crypto_quant.errors import ConfigError
 from crypto_quant.evidence import Span
-from crypto_quant.market import NS_PER_US
+from crypto_quant.market import DAY_S, NS_PER_S, NS_PER_US
 from crypto_quant.store import faults
 from crypto_quant.store.timescale import CLOSE_TIMEOUT_S, connect
 from crypto_quant.store.url import redact
@@ -41,6 +42,10 @@ class Row(NamedTuple):
     time_ns: int
 
 
+class TooWide(Exception):
+    """A number does not fit the type that it is to be sent as."""
+
+
 class Claimed(NamedTuple):
     """A range of ids or slots, both inclusive, with the coverage's source, or ``absent``."""
 
@@ -51,8 +56,20 @@ class Claimed(NamedTuple):
     updated_ns: int | None = None
 
 
+class Recorded(NamedTuple):
+    """What coverage says of a symbol: ``kind`` is ``trades`` or a timeframe; ``proven`` counts rows in ``ranges``."""
+
+    venue: str
+    symbol: str
+    kind: str
+    proven: int
+    ranges: int
+    since_ns: int
+    until_ns: int
+
+
 def trades_query(columns: Sequence[str]) -> str:
-    """Return the query for ``columns`` of a symbol's trades in the order (time, trade_id): $1 to $4 as below."""
+    """Return the query for ``columns`` of a symbol's trades in the order (time, trade_id); see ``span_values``."""
     return f'SELECT {", ".join(columns)} FROM trades WHERE {_OF_SYMBOL} ORDER BY "time", trade_id'  # noqa: S608
 
 
@@ -130,8 +147,19 @@ class Snapshot:
         # whether the connection stands in the midst of an answer that nobody took to its end
         self.stuck = False
 
+    async def copy_fixed(self, query: str, values: Sequence[object], send: Send) -> None:
+        """Send rows as ``copy`` does, in COPY's binary format.
+
+        Raises TooWide when a number does not fit its type; the snapshot then still stands.
+        """
+        try:
+            async with self._connection.transaction():  # a savepoint
+                await self.copy(query, values, send, binary=True)
+        except asyncpg.NumericValueOutOfRangeError as error:
+            raise TooWide from error
+
     async def copy(self, query: str, values: Sequence[object], send: Send, *, binary: bool = False) -> None:
-        """Send the rows of ``query`` in blocks of some ``BLOCK_BYTES``, as COPY writes them; rows may be cut.
+        """Send the rows of ``query`` in blocks of some ``BLOCK_BYTES``, as COPY's CSV; rows may be cut.
 
         The next rows are fetched only when ``send`` has returned. Cancelling is safe: the snapshot then ends.
         """
@@ -169,6 +197,14 @@ class Snapshot:
         )
         return Row(row[0], row[1] * NS_PER_US) if row else None
 
+    async def price_before(self, venue: str, symbol: str, time_ns: int) -> Decimal | None:
+        """Return the price of the last trade before a time; None when there is none in the week before it."""
+        price: Decimal | None = await self._connection.fetchval(
+            f'SELECT price FROM trades WHERE {_OF_SYMBOL} ORDER BY "time" DESC, trade_id DESC LIMIT 1',  # noqa: S608
+            *_of(venue, symbol, Span(time_ns - 7 * DAY_S * NS_PER_S, time_ns)),
+        )
+        return price
+
     async def count(self, venue: str, symbol: str, span: Span) -> int:
         """Return how many trades the span has; reads its part of the index."""
         return int(
@@ -203,13 +239,16 @@ class Snapshot:
         """Return what ``coverage`` and ``absences`` say of a symbol, lowest first; nothing where they are missing."""
         return await self._claims("coverage", "absences", "id", (venue, symbol))
 
-    async def symbols(self) -> list[tuple[str, str]]:
-        """Return every (venue, symbol) that coverage knows, of trades or candles, in order."""
-        found: set[tuple[str, str]] = set()
-        for table in ("coverage", "candle_coverage"):
+    async def recorded(self) -> list[Recorded]:
+        """Return what coverage knows of, by venue, symbol and kind."""
+        found = []
+        for table, kind, unit in (("coverage", "'trades'", "id"), ("candle_coverage", "timeframe", "slot")):
             if await self._exists(table):
-                rows = await self._connection.fetch(f"SELECT DISTINCT venue, symbol FROM {table}")  # noqa: S608
-                found.update((row[0], row[1]) for row in rows)
+                rows = await self._connection.fetch(
+                    f"SELECT venue, symbol, {kind}, sum(last_{unit} - first_{unit} + 1)::bigint, count(*),"  # noqa: S608
+                    f" min(recorded_at), max(updated_at) FROM {table} WHERE source <> 'void' GROUP BY 1, 2, 3",
+                )
+                found += [Recorded(row[0], row[1], row[2], row[3], row[4], _ns(row[5]), _ns(row[6])) for row in rows]
         return sorted(found)
 
     # -- candles ------------------------------------------------------------------------------------------
@@ -237,9 +276,33 @@ class Snapshot:
     # -- anything -----------------------------------------------------------------------------------------
 
     async def columns(self, query: str) -> list[tuple[str, str]]:
-        """Return the name and the type of each column that a query would return."""
-        statement = await self._connection.prepare(query)
+        """Return the name and the type of each column that a query would return; nothing of it is run.
+
+        Raises ConfigError for what is no query.
+        """
+        try:
+            statement = await self._connection.prepare(query)
+        except asyncpg.PostgresError as error:
+            raise _not_run(error) from error
         return [(each.name, each.type.name) for each in statement.get_attributes()]
+
+    async def copy_of(self, query: str, values: Sequence[object], send: Send) -> None:
+        """Send the rows of anybody's query as ``copy`` does. Raises ConfigError when it writes, or cannot be run."""
+        try:
+            await self.copy(query, values, send)
+        except (asyncpg.PostgresError, asyncpg.DataError, asyncpg.InterfaceError) as error:
+            if isinstance(error, asyncpg.PostgresConnectionError):
+                raise
+            raise _not_run(error) from error
+
+    async def rows_of(self, query: str, values: Sequence[object]) -> list[list[Any]]:
+        """Return the rows of a statement that COPY does not take, as EXPLAIN and SHOW. Raises ConfigError as above."""
+        try:
+            return [list(row) for row in await self._connection.fetch(query, *values)]
+        except (asyncpg.PostgresError, asyncpg.DataError) as error:
+            if isinstance(error, asyncpg.PostgresConnectionError):
+                raise
+            raise _not_run(error) from error
 
     async def _claims(self, covered: str, absent: str, unit: str, series: tuple[str, ...]) -> list[Claimed]:
         names = ("venue", "symbol", "timeframe")[: len(series)]
@@ -262,6 +325,19 @@ class Snapshot:
 
     async def _exists(self, table: str) -> bool:
         return bool(await self._connection.fetchval("SELECT to_regclass($1) IS NOT NULL", table))
+
+
+def _not_run(error: Exception) -> ConfigError:
+    """Return our error for a query that the server refuses."""
+    said = " ".join(str(error).split())
+    if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+        return ConfigError(
+            "this query writes, and nothing is written here",
+            subject=said,
+            hint="Use psql for it: `crypto-quant db psql` opens it on the embedded database",
+        )
+    hint = getattr(error, "hint", None)
+    return ConfigError("the query cannot be run", subject=said, hint=hint or "")
 
 
 @asynccontextmanager
