@@ -20,6 +20,8 @@ from crypto_quant.store.timescale import connect
 DAY = datetime(2024, 8, 8, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 
+_AT_ONCE = 200
+
 # time, trade_id, price, quantity, first_trade_id, last_trade_id, is_buyer_maker, received_at
 Trade = tuple[datetime, int, Decimal, Decimal, int, int, bool, datetime | None]
 
@@ -54,11 +56,16 @@ class Record:
         """Store trades; with ``covered`` their ids are proven."""
         async with self.connection() as connection:
             await self._partitions(connection, Table.TRADES, (row[0] for row in rows))
-            await connection.executemany(
-                "INSERT INTO trades (venue, symbol, time, trade_id, price, quantity, first_trade_id, last_trade_id,"
-                " is_buyer_maker, received_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-                [(venue, symbol, *row) for row in rows],
-            )
+            # a few in one statement: more are too much for the Community edition's server
+            for some in range(0, len(rows), _AT_ONCE):
+                await connection.execute(
+                    "INSERT INTO trades (venue, symbol, time, trade_id, price, quantity, first_trade_id, last_trade_id,"
+                    " is_buyer_maker, received_at) SELECT $1, $2, * FROM unnest($3::timestamptz[], $4::bigint[],"
+                    " $5::numeric[], $6::numeric[], $7::bigint[], $8::bigint[], $9::boolean[], $10::timestamptz[])",
+                    venue,
+                    symbol,
+                    *map(list, zip(*rows[some : some + _AT_ONCE], strict=True)),
+                )
         if covered:
             await self.cover([(row[1], row[1]) for row in rows], symbol=symbol, venue=venue)
 

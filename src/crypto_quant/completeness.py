@@ -77,6 +77,15 @@ class Known(NamedTuple):
             return []
         return [hole for gap in self.stored.missing(first, last) for hole in self.excused.missing(*gap)]
 
+    def sides(self, first: int, last: int) -> tuple[int, int]:
+        """Return the next numbers below and above a range that may have a row."""
+        low, high = first - 1, last + 1
+        for begin, end in reversed(self.excused.ranges()):
+            low = begin - 1 if begin <= low <= end else low
+        for begin, end in self.excused.ranges():
+            high = end + 1 if begin <= high <= end else high
+        return low, high
+
 
 def lacks_of_trades(
     span: Span,
@@ -124,12 +133,13 @@ def _beyond(start: int, end: int, gaps: Sequence[Gap] | None) -> list[Lack]:
     return [Lack(start, max(start, end), *gap, MISSING) for gap in gaps]
 
 
-def timed(lack: Lack, times: Mapping[int, int]) -> Lack:
-    """Return a lack with the times (ns) of the trades on its sides, as far as they are known."""
+def timed(lack: Lack, known: Known, times: Mapping[int, int]) -> Lack:
+    """Return a lack within the times (ns) of the trades on its sides, as far as they are known."""
     if lack.first is None or lack.last is None:
         return lack
-    start = times.get(lack.first - 1, lack.start)
-    end = times.get(lack.last + 1, lack.end - NS_PER_US) + NS_PER_US
+    low, high = known.sides(lack.first, lack.last)
+    start = times.get(low, lack.start)
+    end = times[high] + NS_PER_US if high in times else lack.end
     return Lack(max(lack.start, start), min(lack.end, end), lack.first, lack.last, lack.why)
 
 

@@ -71,10 +71,19 @@ async def stretch_of_trades(snapshot: Snapshot, venue: str, symbol: str, span: S
     if ends[1] and (last.trade_id not in proven or last.trade_id != proven.ranges()[-1][1]):
         after = await _beside(snapshot, venue, symbol, Span(span.end, span.end + _REACH_NS), newest=False)
     lacks = lacks_of_trades(closed, known, (first, last), before, after, ends=ends)
+    return Stretch(
+        closed, known, first.trade_id, last.trade_id, await _timed(snapshot, venue, symbol, closed, known, lacks)
+    )
+
+
+async def _timed(
+    snapshot: Snapshot, venue: str, symbol: str, span: Span, known: Known, lacks: Sequence[Lack]
+) -> list[Lack]:
+    """Return what lacks with its times as near as the rows tell."""
     sides = [side for each in lacks if each.first is not None and each.last is not None
-             for side in (each.first - 1, each.last + 1)]  # fmt: skip
-    times = await snapshot.times(venue, symbol, closed, sides) if sides else {}
-    return Stretch(closed, known, first.trade_id, last.trade_id, [timed(each, times) for each in lacks])
+             for side in known.sides(each.first, each.last)]  # fmt: skip
+    times = await snapshot.times(venue, symbol, span, sides) if sides else {}
+    return [timed(each, known, times) for each in lacks]
 
 
 async def stretch_of_candles(
@@ -123,9 +132,8 @@ async def gone_trades(snapshot: Snapshot, venue: str, symbol: str, stretch: Stre
     first, last = gone.ranges()[0][0], gone.ranges()[-1][1]
     for run in await snapshot.runs(venue, symbol, around, first, last):
         gone.discard(*run)
-    sides = [side for a, b in gone.ranges() for side in (a - 1, b + 1)]
-    times = await snapshot.times(venue, symbol, span, sides) if sides else {}
-    return [timed(Lack(span.start, span.end, a, b, GONE), times) for a, b in gone.ranges()]
+    lacks = [Lack(span.start, span.end, a, b, GONE) for a, b in gone.ranges()]
+    return await _timed(snapshot, venue, symbol, span, stretch.known, lacks)
 
 
 def gone_candles(frame: Timeframe, stretch: Stretch, tally: Tally) -> list[Lack]:
