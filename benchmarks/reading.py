@@ -1,6 +1,7 @@
 """How fast stored trades become a table, side by side in one run: ours, ADBC's driver, and a bare COPY of the rows.
 
-Run it where a database is: ``scripts/with-databases .venv/bin/python benchmarks/reading.py``. Interleaved repetitions, medians; the rows are a day of one symbol among others.
+Run it where a database is: ``scripts/with-databases .venv/bin/python benchmarks/reading.py``. Interleaved
+repetitions, medians; the rows are a day of one symbol among others.
 """
 
 import argparse
@@ -51,7 +52,8 @@ async def prepare(url: str, trades: int) -> str:
         await connection.execute(
             # behind the day's end one trade more proves that it is whole
             "INSERT INTO trades SELECT CASE WHEN n = $2 THEN $1::timestamptz + interval '1 day'"
-            " ELSE $1::timestamptz + n * interval '1 us' * (86399000000 / $2::bigint) END, 'spot', s || 'usdt', n, 57000 + (n * 7919 % 100000) * 0.01, (n * 104729 % 1000000) * 0.00001, n * 2,"
+            " ELSE $1::timestamptz + n * interval '1 us' * (86399000000 / $2::bigint) END,"
+            " 'spot', s || 'usdt', n, 57000 + (n * 7919 % 100000) * 0.01, (n * 104729 % 1000000) * 0.00001, n * 2,"
             " n * 2 + n % 2, n % 3 = 0, CASE WHEN n % 10 < 9 THEN $1::timestamptz + n * interval '1 us' END"
             " FROM generate_series(0, $2::bigint) AS n, unnest(ARRAY['btc', 'eth']) AS s ORDER BY n",
             DAY,
