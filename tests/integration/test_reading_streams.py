@@ -153,6 +153,7 @@ async def test_ids_that_do_not_run_with_time_are_not_gone(record: Record, db: Da
     rows[8], rows[12] = trade(8, at(20)), trade(12, at(1))
     await record.trades(rows)
     assert ids(db.trade_batches("btcusdt", at(3), at(18)).read_all()) == [n for n in range(3, 18) if n not in (8, 12)]
+    assert told(db, 3, 18) == []
 
 
 async def test_one_moment_is_seen(record: Record, db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,9 +178,11 @@ async def test_a_reader_may_leave_early(record: Record, db: Database, monkeypatc
         with db.trade_batches("btcusdt") as batches:
             assert next(batches).column("trade_id")[0].as_py() == 0
         assert list(batches) == []
-    unread = db.trade_batches("btcusdt")
-    unread.close()
+    unread, begun = db.trade_batches("btcusdt"), db.trade_batches("btcusdt")
+    next(begun)
     del unread
+    db.close()
+    assert list(begun) == []
     assert db.trade_batches("btcusdt").read_all().num_rows == 20_000
 
 

@@ -66,6 +66,11 @@ class Batches(Iterator[pa.RecordBatch]):
         with suppress(CryptoQuantError):
             stack.__exit__(_Left, _Left(), None)
 
+    def __del__(self) -> None:
+        # one that was never finished; at the end of the interpreter nothing is there any more
+        with suppress(Exception):
+            self.close()
+
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         return self.reader().__arrow_c_stream__(requested_schema)
 

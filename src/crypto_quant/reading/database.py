@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Any
+from weakref import WeakSet
 
 import pyarrow as pa
 
@@ -49,6 +50,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self._readout = Readout(url)
         self._worker = Worker()
+        self._open: WeakSet[Batches] = WeakSet()
 
     # -- tables -------------------------------------------------------------------------------------------
 
@@ -255,7 +257,9 @@ class Database:
             snapshot = stack.enter_context(self._snapshot())
             source = Source(self._worker, snapshot, venue, symbol, lambda lacks: _judge(lacks, what, on_gap))
             stretch, batches = begin(source, snapshot)
-            return Batches(schema, batches, stretch.lacks, stretch.span, stack.pop_all())
+            opened = Batches(schema, batches, stretch.lacks, stretch.span, stack.pop_all())
+            self._open.add(opened)
+            return opened
         raise AssertionError("unreachable: nothing above is swallowed")
 
     @contextmanager
@@ -264,7 +268,12 @@ class Database:
             yield snapshot
 
     def close(self) -> None:
-        """Close the connections; idempotent. Should another call follow, it opens one again."""
+        """End what is still being read, and close the connections; idempotent.
+
+        Should another call follow, it opens one again.
+        """
+        for batches in list(self._open):
+            batches.close()
         self._worker.run(self._readout.close())
         self._worker.close()
 

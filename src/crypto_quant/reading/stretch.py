@@ -60,10 +60,12 @@ async def stretch_of_trades(snapshot: Snapshot, venue: str, symbol: str, span: S
         claimed = sum(b - a + 1 for a, b in known.stored.within(low, high))
         if await snapshot.count(venue, symbol, closed) != claimed:
             known.stored.discard(low, high)
-    if unclaimed := known.missing(first.trade_id, last.trade_id):
-        outer = unclaimed[0].first, unclaimed[-1].last
-        for run in await snapshot.runs(venue, symbol, closed, *outer):
-            known.stored.add(*run)
+    # should two ids not run in the order of time, a row lies beyond an end
+    for around in (closed, Span(closed.start - _REACH_NS, closed.end + _REACH_NS)):
+        if unclaimed := known.missing(first.trade_id, last.trade_id):
+            outer = unclaimed[0].first, unclaimed[-1].last
+            for run in await snapshot.runs(venue, symbol, around, *outer):
+                known.stored.add(*run)
     before = after = None
     # where coverage ends with this very trade, a look would read for days what is not there
     if ends[0] and (first.trade_id not in proven or first.trade_id != proven.ranges()[0][0]):
