@@ -15,6 +15,7 @@ import crypto_quant as cq
 from crypto_quant.errors import ConfigError, Incomplete
 from crypto_quant.reading.fixed import from_binary
 from crypto_quant.seams import Source
+from crypto_quant.store import readout
 from crypto_quant.store.tier import Tier
 
 MINUTE = timedelta(minutes=1)
@@ -149,6 +150,16 @@ async def test_trades_that_are_gone_are_missed_in_candles(record: Record, db: cq
     with pytest.raises(Incomplete, match=": 100 missing"):
         db.candles("btcusdt", "1m", at(0), at(240))
     assert db.candles("btcusdt", "1m", at(120), at(240)).num_rows == 2
+
+
+async def test_all_pieces_are_of_one_moment(record: Record, db: cq.Database) -> None:
+    if record.tier is Tier.TIMESCALE_COMMUNITY:
+        pytest.skip("takes one connection at a time")
+    await record.trades([trade(n, at(n * 3600)) for n in range(73)])
+    with db.candle_batches("btcusdt", "1h", at(3600), at(72 * 3600)) as batches:
+        first = next(batches)
+        await record.execute("DELETE FROM trades WHERE trade_id > 24")
+        assert first.num_rows + sum(each.num_rows for each in batches) == 71
 
 
 async def test_stored_candles_come_first(record: Record, db: cq.Database) -> None:
@@ -291,13 +302,16 @@ async def test_rows_come_back_to_the_last_digit(server: str) -> None:
         await asyncio.to_thread(holds)
 
 
-async def test_a_number_that_does_not_fit_comes_in_the_midst(record: Record, db: cq.Database) -> None:
+async def test_a_number_that_does_not_fit_comes_in_the_midst(
+    record: Record, db: cq.Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     wide = Decimal("999999999999.99999999")
-    rows = [trade(n) for n in range(200)]
-    rows[150] = trade(150, quantity=wide)
+    rows = [trade(n) for n in range(6000)]
+    rows[5000] = trade(5000, quantity=wide)
     await record.trades(rows)
+    monkeypatch.setattr(readout, "BLOCK_BYTES", 1000)
     found = db.trades("btcusdt")
-    assert found.column("trade_id").to_pylist() == list(range(200))
+    assert found.column("trade_id").to_pylist() == list(range(6000))
     assert found.column("quantity").to_pylist() == [row[3] for row in rows]
 
 
