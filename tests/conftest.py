@@ -2,9 +2,8 @@
 
 from collections.abc import AsyncIterator
 
-import asyncpg
 import pytest
-from databases import fresh_database, server_url
+from databases import emptied_community, fresh_database
 
 
 @pytest.fixture(params=["timescaledb", "postgresql"])
@@ -31,18 +30,4 @@ async def postgres_url() -> AsyncIterator[str]:
 @pytest.fixture
 async def community_url() -> str:
     """The one database of the Community edition, emptied; it takes one connection at a time and no COPY."""
-    url = server_url("community")
-    connection = await asyncpg.connect(url, statement_cache_size=0)
-    try:
-        for table in (
-            "trades",
-            "candles",
-            "coverage",
-            "verdicts",
-            "absences",
-            "crypto_quant_schema",
-        ):  # a hypertable is dropped alone or not at all
-            await connection.execute(f"DROP TABLE IF EXISTS {table} CASCADE")
-    finally:
-        await connection.close()
-    return url
+    return await emptied_community()

@@ -50,3 +50,18 @@ async def fresh_database(server: str) -> AsyncIterator[str]:
             await connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
     finally:
         await connection.close()
+
+
+async def emptied_community() -> str:
+    """Drop all tables of ours from the one database of the Community edition; return its URL."""
+    url = server_url("community")
+    connection = await asyncpg.connect(url, statement_cache_size=0)
+    try:
+        for table in (
+            "trades", "candles", "coverage", "candle_coverage", "absences", "candle_absences", "verdicts",
+            "crypto_quant_schema",
+        ):  # a hypertable is dropped alone or not at all  # fmt: skip
+            await connection.execute(f"DROP TABLE IF EXISTS {table} CASCADE")
+    finally:
+        await connection.close()
+    return url

@@ -2,6 +2,8 @@
 
 ``open_recorder(Settings(symbols=("btcusdt",), database_url=…), emit)`` yields a ``Recorder`` whose ``pipeline`` runs
 the whole; ``BinanceWSCollector``, ``TimescaleWriter`` and ``PipelineStats`` are its parts.
+
+``connect(url)`` reads what was recorded, as Arrow, polars or pandas tables: docs/research.md.
 """
 
 import importlib
@@ -10,16 +12,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from crypto_quant.compose import Recorder, open_recorder
     from crypto_quant.config import Settings
+    from crypto_quant.errors import Incomplete
     from crypto_quant.flow.collector import BinanceWSCollector
     from crypto_quant.flow.pipeline import Pipeline
     from crypto_quant.flow.stats import PipelineStats
     from crypto_quant.flow.writer import TimescaleWriter
     from crypto_quant.market import AggTrade, Candle, Timeframe, Venue
+    from crypto_quant.reading.connecting import connect
+    from crypto_quant.reading.database import Database, IncompleteWarning
 
 _HOMES = {
     "AggTrade": "crypto_quant.market",
     "BinanceWSCollector": "crypto_quant.flow.collector",
     "Candle": "crypto_quant.market",
+    "Database": "crypto_quant.reading.database",
+    "Incomplete": "crypto_quant.errors",
+    "IncompleteWarning": "crypto_quant.reading.database",
     "Pipeline": "crypto_quant.flow.pipeline",
     "PipelineStats": "crypto_quant.flow.stats",
     "Recorder": "crypto_quant.compose",
@@ -27,6 +35,7 @@ _HOMES = {
     "Timeframe": "crypto_quant.market",
     "TimescaleWriter": "crypto_quant.flow.writer",
     "Venue": "crypto_quant.market",
+    "connect": "crypto_quant.reading.connecting",
     "open_recorder": "crypto_quant.compose",
 }
 
@@ -34,6 +43,9 @@ __all__ = [
     "AggTrade",
     "BinanceWSCollector",
     "Candle",
+    "Database",
+    "Incomplete",
+    "IncompleteWarning",
     "Pipeline",
     "PipelineStats",
     "Recorder",
@@ -41,6 +53,7 @@ __all__ = [
     "Timeframe",
     "TimescaleWriter",
     "Venue",
+    "connect",
     "open_recorder",
 ]
 

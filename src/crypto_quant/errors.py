@@ -119,3 +119,15 @@ class SchemaMismatch(CryptoQuantError):
 
 class EmbeddedDatabaseError(CryptoQuantError):
     """The local PostgreSQL could not be installed, started or stopped."""
+
+
+class Incomplete(CryptoQuantError):
+    """What was asked for is not whole, and nobody said that it may be so."""
+
+    exit_code = 3
+
+
+class MissingExtra(CryptoQuantError):
+    """A library is needed that this installation was made without."""
+
+    exit_code = 2

@@ -12,7 +12,7 @@ PACKAGE = "crypto_quant"
 
 # Who may lean on whom. A room is a top-level package or module; what is not in its set is out of reach.
 GROUND = {"errors", "events", "evidence", "market", "seams"}
-RULES = {"batch", "binance", "config", "continuity", "judgement", "rows", "spoolformat"}
+RULES = {"batch", "binance", "completeness", "config", "continuity", "judgement", "rows", "spoolformat"}
 REACH: dict[str, set[str]] = {
     **dict.fromkeys(GROUND, GROUND),
     **dict.fromkeys(RULES, GROUND | RULES),
@@ -24,11 +24,12 @@ REACH: dict[str, set[str]] = {
     "sim": {"errors", "market"},
     # The one room of sim that drives the recorder, through its seams; it checks with the exchange's own code.
     "sim/world": GROUND | RULES | {"flow", "sim"},
+    "reading": GROUND | RULES | {"store"},
     "compose": GROUND | RULES | {"flow", "store", "net", "ops"},
-    "cli": GROUND | RULES | {"flow", "store", "net", "ops", "sim", "sim/world", "compose"},
+    "cli": GROUND | RULES | {"flow", "store", "net", "ops", "reading", "sim", "sim/world", "compose"},
     "__main__": {"cli"},
     # The public names, imported when they are first used.
-    "__init__": GROUND | RULES | {"flow", "compose"},
+    "__init__": GROUND | RULES | {"flow", "reading", "compose"},
 }
 
 # Each heavy library and where it lives: rooms, or single files.
@@ -42,6 +43,10 @@ HOMES: dict[str, set[str]] = {
     "click": {"cli"},
     "rich": {"ops", "cli"},
     "uvloop": {"cli"},
+    "pyarrow": {"reading"},
+    "numpy": {"reading"},
+    "polars": {"reading"},
+    "pandas": {"reading"},
 }
 
 # Wall clocks and dice hide in these calls; elsewhere time is a Clock and chance is a random.Random that was handed in.

@@ -123,6 +123,10 @@ class EmbeddedDatabase:
                 raise self._failure("the local database could not be stopped", done.stdout)
             return True
 
+    def exists(self) -> bool:
+        """Tell whether there is a cluster, running or not."""
+        return self._cluster.exists()
+
     def url(self) -> str:
         """Return the URL, whether the server runs or not; psql, psycopg, SQLAlchemy and asyncpg take it as it is."""
         place = quote(str(self._socket_directory()), safe="/")
