@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -189,8 +189,13 @@ def contestants() -> dict[str, Contestant]:
     return all_of_them | {"generator alone": null_client}
 
 
-async def main(url: str, trades: int, symbols: int, repetitions: int, output: Path | None) -> None:
-    """Run the contestants in turn and print what they did."""
+def ratios(these: Sequence[float], those: Sequence[float]) -> list[float]:
+    """Return the ratios of what was measured one after the other, the lowest first."""
+    return sorted(this / that for this, that in zip(these, those, strict=True))
+
+
+async def compete(url: str, trades: int, symbols: int, repetitions: int) -> dict[str, list[float]]:
+    """Run the contestants in turn, print what they did and return it: for each its rates, in the order of the runs."""
     taking_part = contestants()
     results: dict[str, list[float]] = {name: [] for name in taking_part}
     for repetition in range(repetitions):
@@ -198,36 +203,34 @@ async def main(url: str, trades: int, symbols: int, repetitions: int, output: Pa
             rate = await contestant(await fresh_database(url), trades, symbols)
             results[name].append(rate)
             print(f"  {repetition + 1}/{repetitions} {name.strip()}: {rate:,.0f}/s", file=sys.stderr)
-    base = statistics.median(results["bare COPY"])
     print(
         f"\n{trades:,} aggregate trades of {symbols} symbols, {repetitions} repetitions, medians; "
         f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, Python {platform.python_version()}\n"
     )
-    print(f"{'':18}{'per second':>14}{'range':>26}{'of bare COPY':>14}")
+    # ratios are of the same repetition: between two of them the machine may have become another
+    print(f"{'':18}{'per second':>14}{'range':>26}{'of bare COPY':>14}{'range':>16}")
     for name, rates in results.items():
-        median = statistics.median(rates)
-        print(f"{name:18}{median:>14,.0f}{f'{min(rates):,.0f} – {max(rates):,.0f}':>26}{median / base:>14.2f}")
+        span = f"{min(rates):,.0f} – {max(rates):,.0f}"
+        shares = ratios(rates, results["bare COPY"])
+        share, shares_span = statistics.median(shares), f"{shares[0]:.2f} – {shares[-1]:.2f}"
+        print(f"{name:18}{statistics.median(rates):>14,.0f}{span:>26}{share:>14.2f}{shares_span:>16}")
     if CRYPTOFEED in results:
-        ratios = [ours / theirs for ours, theirs in zip(results["recorder"], results[CRYPTOFEED], strict=True)]
-        print(
-            f"\nrecorder / cryptofeed, repetition by repetition: "
-            f"{statistics.median(ratios):.1f} ({min(ratios):.1f} – {max(ratios):.1f})"
-        )
+        times = ratios(results["recorder"], results[CRYPTOFEED])
+        print(f"\nrecorder / cryptofeed: {statistics.median(times):.1f} ({times[0]:.1f} – {times[-1]:.1f})")
+    return {name.strip(): rates for name, rates in results.items()}
+
+
+async def main(url: str, trades: int, numbers: Sequence[int], repetitions: int, output: Path | None) -> None:
+    """Let them compete for each number of symbols."""
+    found = {str(symbols): await compete(url, trades, symbols, repetitions) for symbols in numbers}
     if output is not None:
-        output.write_text(
-            json.dumps(
-                {
-                    "date": datetime.now(UTC).isoformat(),
-                    "trades": trades,
-                    "symbols": symbols,
-                    "cores": os.cpu_count(),
-                    "python": platform.python_version(),
-                    "per_second": {name.strip(): rates for name, rates in results.items()},
-                },
-                indent=1,
-            )
-            + "\n"
-        )
+        about = {
+            "date": datetime.now(UTC).isoformat(),
+            "trades": trades,
+            "cores": os.cpu_count(),
+            "python": platform.python_version(),
+        }
+        output.write_text(json.dumps(about | {"per_second_by_symbols": found}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
@@ -238,7 +241,7 @@ if __name__ == "__main__":
         help="an administrator's URL (default: CRYPTO_QUANT_TEST_TIMESCALE_URL)",
     )
     parser.add_argument("--trades", type=int, default=500_000)
-    parser.add_argument("--symbols", type=int, default=20)
+    parser.add_argument("--symbols", type=int, nargs="+", default=[20, 1000])
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--json", type=Path, dest="output")
     args = parser.parse_args()
