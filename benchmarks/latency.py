@@ -10,10 +10,10 @@ import asyncio
 import json
 import os
 import statistics
-import sys
 import tempfile
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import asyncpg
 from outage import Program
@@ -82,8 +82,9 @@ async def trial(admin_url: str, rate: float, seconds: float, port: int) -> dict[
     }
 
 
-async def main(admin_url: str, rates: list[float], seconds: float, port: int) -> None:
+async def main(admin_url: str, rates: list[float], seconds: float, port: int, output: Path | None) -> None:
     """Measure one rate after the other and print a table."""
+    trials = []
     print(
         f"{'trades/s':>10}{'rows seen':>12}{'observed p50':>15}{'p99':>9}{'told p50':>12}{'p99':>9}{'CPU s':>8}   (ms)"
     )
@@ -96,7 +97,9 @@ async def main(admin_url: str, rates: list[float], seconds: float, port: int) ->
                 f"{found['told_p50']:>12.1f}{found['told_p99']:>9.1f}{found['recorder_cpu_s']:>8.1f}",
                 flush=True,
             )
-            print(json.dumps(found), file=sys.stderr)
+            trials.append(found)
+    if output is not None:
+        output.write_text(json.dumps({"date": datetime.now(UTC).isoformat(), "trials": trials}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
@@ -104,5 +107,7 @@ if __name__ == "__main__":
     parser.add_argument("--rates", type=float, nargs="+", default=[10, 500, 5000], help="aggregate trades a second")
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--port", type=int, default=19444)
+    parser.add_argument("--json", type=Path, dest="output")
     args = parser.parse_args()
-    asyncio.run(main(os.environ["CRYPTO_QUANT_TEST_TIMESCALE_URL"], args.rates, args.seconds, args.port))
+    url = os.environ["CRYPTO_QUANT_TEST_TIMESCALE_URL"]
+    asyncio.run(main(url, args.rates, args.seconds, args.port, args.output))
