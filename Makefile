@@ -35,6 +35,8 @@ bench: ## Measure wire to committed rows against a bare COPY of the same rows, a
 	@CRYPTO_QUANT_TEST_FSYNC=on scripts/with-databases .venv/bin/python benchmarks/run.py $(ARGS)
 	@.venv/bin/python benchmarks/hotpath.py
 	@.venv/bin/python benchmarks/hotpath.py --instructions
+	@CRYPTO_QUANT_TEST_FSYNC=on scripts/with-databases sh -ec \
+		'for what in backfill latency start idle; do .venv/bin/python benchmarks/$$what.py; done'
 
 peers: ## Put the same faults to cryptofeed and to crypto-quant, and count what each has lost
 	@$(UV) sync --quiet --locked

@@ -1,21 +1,28 @@
 """How fast a file of the archive becomes rows, beside a bare COPY of the same rows into the same table.
 
-    scripts/with-databases .venv/bin/python benchmarks/backfill.py --rows 1000000
+    CRYPTO_QUANT_TEST_FSYNC=on scripts/with-databases .venv/bin/python benchmarks/backfill.py --rows 1000000
 
-The file is made and served in this process, without a network: zip, CSV, checksum and coverage are the real ones.
+Each repetition gets a fresh database, and the two take turns. The file is on the disk, without a network: zip, CSV,
+checksum and coverage are the real ones, and the time goes from asking for the file to the last commit. The loader runs
+in a process of its own, so that CPU and memory are its own; what reads and sends the finished rows of the bare COPY is
+this process.
 """
 
 import argparse
 import hashlib
+import json
+import multiprocessing
 import os
 import platform
 import random
+import re
 import shutil
 import statistics
 import sys
 import tempfile
 import time
 import zipfile
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -91,12 +98,21 @@ async def bare_copy(url: str, data: bytes) -> float:
 
 
 async def _pieces(data: bytes):
-    for at in range(0, len(data), 1 << 20):
-        yield data[at : at + (1 << 20)]
+    for at in range(0, len(data), 1 << 16):
+        yield data[at : at + (1 << 16)]
 
 
-async def load(url: str, path: Path, directory: Path, rows: int) -> float:
-    """Return the seconds from asking for the file to the last commit."""
+def loader(url: str, path: Path, directory: Path, rows: int) -> dict[str, float]:
+    """Load the file, in a process of its own; return seconds, CPU seconds and the peak of its memory in MB."""
+    sys.setswitchinterval(0.0002)  # as the verb sets it
+    told = uvloop.run(load(url, path, directory, rows))
+    # not getrusage: its peak is inherited from whoever started this process
+    peak_mb = int(re.findall(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[0]) / 1024
+    return {**told, "peak_mb": peak_mb}
+
+
+async def load(url: str, path: Path, directory: Path, rows: int) -> dict[str, float]:
+    """Return the seconds and the CPU seconds from asking for the file to the last commit."""
     emit = lambda _: None  # noqa: E731
     rng = random.Random(1)  # noqa: S311
     sink = await open_sink(url, pool_size=3, emit=emit)
@@ -115,50 +131,67 @@ async def load(url: str, path: Path, directory: Path, rows: int) -> float:
         run = HistoryRun(trades, candles, jobs=1, report=lambda *_: None)
         started, cpu = time.perf_counter(), time.process_time()
         [outcome] = await run.run([Wanted("btcusdt", Stream(StreamKind.AGG_TRADE), DAY, DAY)])
-        took = time.perf_counter() - started
-        print(f"    CPU of the loader {(time.process_time() - cpu) / rows * 1e6:.2f} µs a row", file=sys.stderr)
+        took, cpu = time.perf_counter() - started, time.process_time() - cpu
         if outcome.rows_written != rows or outcome.failures:
             raise RuntimeError(f"not loaded whole: {outcome}")
-        return took
+        return {"seconds": took, "cpu": cpu}
     finally:
         await sink.close()
 
 
-async def main(url: str, rows: int, repetitions: int) -> None:
+async def main(url: str, rows: int, repetitions: int, output: Path | None) -> None:
     """Measure both in turn and print the rates."""
     text = lines(rows).encode()
     data = b"".join(TradeReader(Venue.USDM, "btcusdt").read(text).rows)
-    bare, loaded = [], []
+    bare: list[float] = []
+    loaded: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory() as place:
         directory = Path(place)
         path = directory / "made.zip"
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
             packed.writestr("BTCUSDT-aggTrades-2026-09-30.csv", text)
+        del text
         for repetition in range(repetitions):
-            for results, work in (
-                (bare, lambda db: bare_copy(db, data)),
-                (loaded, lambda db: load(db, path, directory / "shelf", rows)),
-            ):
-                fresh = await recreate_database(url, "crypto_quant_bench")
-                await (await open_sink(fresh, pool_size=1)).close()
-                results.append(rows / await work(fresh))
-            print(f"  {repetition + 1}/{repetitions}: {bare[-1]:,.0f}, {loaded[-1]:,.0f}", file=sys.stderr)
-    base, ours = statistics.median(bare), statistics.median(loaded)
+            bare.append(rows / await bare_copy(await _fresh(url), data))
+            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as own:
+                loaded.append(own.submit(loader, await _fresh(url), path, directory / "shelf", rows).result())
+            one = loaded[-1]
+            print(
+                f"  {repetition + 1}/{repetitions}: {bare[-1]:,.0f}, {rows / one['seconds']:,.0f};"
+                f" CPU of the loader {one['cpu'] / rows * 1e6:.2f} µs a row, peak {one['peak_mb']:.0f} MB",
+                file=sys.stderr,
+            )
+    rates = [rows / one["seconds"] for one in loaded]
+    ratios = [ours / base for ours, base in zip(rates, bare, strict=True)]
     print(
         f"{rows:,} rows, {repetitions} repetitions, medians; {datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, "
         f"Python {platform.python_version()}\n"
-        f"bare COPY     {base:>10,.0f} rows/s\n"
-        f"archive file  {ours:>10,.0f} rows/s  {ours / base:.2f} of it"
+        f"bare COPY     {statistics.median(bare):>10,.0f} rows/s  ({min(bare):,.0f} – {max(bare):,.0f})\n"
+        f"archive file  {statistics.median(rates):>10,.0f} rows/s  ({min(rates):,.0f} – {max(rates):,.0f})\n"
+        f"of it, repetition by repetition: {statistics.median(ratios):.2f} ({min(ratios):.2f} – {max(ratios):.2f})"
     )
+    if output is not None:
+        told = {
+            "date": datetime.now(UTC).isoformat(), "cores": os.cpu_count(), "python": platform.python_version(),
+            "rows": rows, "bare_copy_per_second": bare, "archive_per_second": rates, "ratios": ratios, "loader": loaded,
+        }  # fmt: skip
+        output.write_text(json.dumps(told, indent=1) + "\n")
+
+
+async def _fresh(url: str) -> str:
+    """Return the URL of a new database with the schema."""
+    fresh = await recreate_database(url, "crypto_quant_bench")
+    await (await open_sink(fresh, pool_size=1)).close()
+    return fresh
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--database-url", default=os.environ.get("CRYPTO_QUANT_TEST_TIMESCALE_URL"))
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--json", type=Path, dest="output")
     args = parser.parse_args()
     if not args.database_url:
         parser.error("no database: give --database-url, or run it through scripts/with-databases")
-    sys.setswitchinterval(0.0002)  # as the verb sets it
-    uvloop.run(main(args.database_url, args.rows, args.repetitions))
+    uvloop.run(main(args.database_url, args.rows, args.repetitions, args.output))

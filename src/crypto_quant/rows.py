@@ -40,10 +40,12 @@ def copy_escape(text: str) -> str:
 class TimeText:
     """Turns exchange times into timestamp text, with the text of each second made once."""
 
-    __slots__ = ("_seconds",)
+    __slots__ = ("_minute", "_minute_text", "_seconds")
 
     def __init__(self) -> None:
         self._seconds: dict[int, str] = {}
+        self._minute: int | None = None
+        self._minute_text = ""
 
     def __call__(self, time: int) -> str:
         """Return ``YYYY-MM-DD HH:MM:SS.ffffff+00`` for a time in ms or µs."""
@@ -60,10 +62,11 @@ class TimeText:
     def _second(self, second: int) -> str:
         if len(self._seconds) >= _CACHED_SECONDS:
             self._seconds.clear()
-        text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%d %H:%M:%S.")
-        if len(text) != 20:  # strftime does not pad years below 1000 everywhere
-            text = text.rjust(20, "0")
-        self._seconds[second] = text
+        minute, rest = divmod(second, 60)
+        if minute != self._minute:
+            self._minute = minute
+            self._minute_text = datetime.fromtimestamp(minute * 60, UTC).isoformat(" ")[: len("2026-10-01 12:00:")]
+        text = self._seconds[second] = f"{self._minute_text}{rest:02d}."
         return text
 
 

@@ -29,7 +29,7 @@ from crypto_quant.flow import writer as writer_module
 from crypto_quant.flow.candles import CandleKeeper
 from crypto_quant.flow.collector import BinanceWSCollector
 from crypto_quant.flow.intake import Intake
-from crypto_quant.flow.pipeline import Ending, Pipeline
+from crypto_quant.flow.pipeline import Ending, Pipeline, next_look_s
 from crypto_quant.flow.stats import PipelineStats
 from crypto_quant.flow.writer import TimescaleWriter
 from crypto_quant.market import Timeframe, Venue
@@ -390,6 +390,13 @@ async def test_reading_pauses_over_the_limit_and_resumes_under_half_of_it() -> N
     bench.pipeline.stop()
     assert await ends(task) is Ending.DRAINED
     assert bench.stored() == list(range(101))
+
+
+def test_the_fewer_rows_wait_the_seldomer_it_is_looked_but_never_too_late() -> None:
+    assert next_look_s(200_000) == 0.2
+    assert next_look_s(0) == next_look_s(-5) == 0.001  # as `short_times` has it
+    for room in (0, 1000, 20_000, 100_000, 200_000):
+        assert next_look_s(room) * 1_000_000 <= max(room, 1000)
 
 
 async def test_a_stop_while_paused_drains_all_the_same() -> None:

@@ -7,8 +7,10 @@ futures files have one since 2022 and stay in milliseconds; rows may be out of o
 
 import re
 from calendar import monthrange
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, timedelta
+from functools import lru_cache
+from operator import le
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -19,6 +21,7 @@ from crypto_quant.binance.streams import Stream
 from crypto_quant.errors import UndecodableFrame
 from crypto_quant.market import NS_PER_MS, NS_PER_US, Candle, Timeframe, Venue, wire_symbol
 from crypto_quant.rows import MICROSECONDS_FROM, TimeText, candle_row, is_decimal, key_text
+from crypto_quant.seams import Lines
 
 ARCHIVE_URL = "https://data.binance.vision"
 _AREAS = {Venue.SPOT: "spot", Venue.USDM: "futures/um", Venue.COINM: "futures/cm"}
@@ -28,6 +31,8 @@ _CHECKSUM = re.compile(rb"([0-9a-fA-F]{64})  ?\*?(\S+)\s*")
 _VOLUME_DIGITS = 30
 _PRICE_DIGITS = 12
 _CACHED_SECONDS = 4096
+# of text that is turned into rows at once: it stays in the processor's cache, and other threads have their turn between
+_BLOCK = 64 * 1024
 _TIME_END = 253_402_300_800_000_000
 
 
@@ -106,10 +111,10 @@ def parse_checksum(body: bytes, name: str) -> str:
 
 
 class TradeLines(NamedTuple):
-    """Rows of a file in rising order of id, void ones (known, nothing to store) as empty bytes."""
+    """Rows of a file in rising order of id; void ones (known, nothing to store) as empty bytes, never in ``Lines``."""
 
     ids: list[int]
-    rows: list[bytes]
+    rows: Sequence[bytes]
 
 
 _TRADE_LINE = re.compile(
@@ -119,6 +124,8 @@ _TRADE_LINE = re.compile(
     re.MULTILINE | re.ASCII,
 )
 _ID = re.compile(r"(\d{1,18}),", re.ASCII)
+# what `is_decimal` takes with twelve digits
+_DECIMAL = rb"\d{1,12}+(?:\.\d{1,8}+)?+"
 _MAKER = {"True": "t", "true": "t", "False": "f", "false": "f"}
 
 
@@ -152,6 +159,49 @@ class TradeReader:
         Of several rows with one id each is returned, in the order of the file. Raises UndecodableFrame that shows
         the first line which is not what the archive documents.
         """
+        ids: list[int] = []
+        parts: list[bytes] = []
+        for block in _blocks(lines):
+            alike = self._read_alike(block)
+            if alike is None or (ids and alike[0][0] < ids[-1]):
+                return self._read_each(lines)
+            ids += alike[0]
+            parts.append(alike[1])
+        return TradeLines(ids, Lines(parts, len(ids)))
+
+    def _read_alike(self, block: bytes) -> tuple[list[int], bytes] | None:
+        """Return ids and rows of lines that are sound, sorted and all of one form; None when they are not.
+
+        That is what files hold nearly everywhere. One expression, made after the first line, checks a whole block at
+        once, and ids of one length compare as numbers do.
+        """
+        end = block.find(b"\n")
+        like = _TRADE_LINE.match(block[: end + 1].decode("utf-8", "replace"))
+        if like is None:
+            return None
+        number, _, _, first, _, second, fraction, side = like.groups()
+        yes, no = (b"True", b"False") if side[0].isupper() else (b"true", b"false")
+        tail = block[like.end(8) : end + 1]
+        if not _alike(len(number), len(first), len(second + fraction), yes + b"|" + no, tail).fullmatch(block):
+            return None
+        text = block.replace(b",%b%b" % (yes, tail), b",t,").replace(b",%b%b" % (no, tail), b",f,").decode()
+        fields = text.split(",")
+        fields.pop()  # nothing stands behind the last comma
+        columns = [fields[at::7] for at in range(7)]
+        ids = list(map(int, columns[0]))
+        if ids != sorted(ids) or not all(map(le, columns[3], columns[4])):
+            return None
+        seconds, key, cut = self._seconds, self._key, len(second)
+        zone = f"{'0' * (6 - len(fraction))}+00"
+        rows = [
+            f"{seconds[time[:cut]]}{time[cut:]}{zone}\t{key}\t{number}\t{price}\t{quantity}\t{first}\t{last}"
+            f"\t{maker}\t\\N\n"
+            for number, price, quantity, first, last, time, maker in zip(*columns, strict=True)
+        ]
+        return ids, "".join(rows).encode()
+
+    def _read_each(self, lines: bytes) -> TradeLines:
+        """Return the trades of any lines, each of them looked at by itself."""
         text = lines.decode("utf-8", "replace")
         found = _TRADE_LINE.findall(text)
         if len(found) != text.count("\n") + (not text.endswith("\n") and bool(text)):
@@ -185,6 +235,23 @@ class TradeReader:
                 raise UndecodableFrame("not a line of aggTrades", subject=repr(line[:120]))
         if passed != found:
             raise UndecodableFrame("lines of aggTrades that do not end as lines do", subject=f"{found - passed}")
+
+
+def _blocks(lines: bytes) -> Iterator[bytes]:
+    """Cut text into blocks of whole lines; a header at its begin is left out."""
+    at = lines.find(b"\n") + 1 if _is_header(lines[:20].decode("utf-8", "replace")) else 0
+    while at < len(lines):
+        end = lines.find(b"\n", at + _BLOCK) + 1 or len(lines)
+        yield lines[at:end]
+        at = end
+
+
+@lru_cache(maxsize=64)
+def _alike(id_digits: int, trade_id_digits: int, time_digits: int, maker: bytes, tail: bytes) -> re.Pattern[bytes]:
+    """Return what fits trades whose ids, first and last ids, and times have so many digits, one behind the other."""
+    numbers = rb"\d{%d},%b,%b,\d{%d},\d{%d},\d{%d}"
+    line = numbers % (id_digits, _DECIMAL, _DECIMAL, trade_id_digits, trade_id_digits, time_digits)
+    return re.compile(rb"(?:%b,(?:%b)%b)*+" % (line, maker, re.escape(tail)))
 
 
 def line_id(line: str) -> int | None:

@@ -30,8 +30,10 @@ _FIRST_RETRY_S = 0.5
 _LAST_RETRY_S = 15.0
 _THROTTLED_S = 30.0
 _HASH_CHUNK = 1024 * 1024
-# of uncompressed text: some 25,000 rows
-_PIECE = 2 * 1024 * 1024
+# of uncompressed text: some 50,000 rows
+_PIECE = 4 * 1024 * 1024
+# what is asked of the zip at once: of more it would copy what it has read ahead again and again
+_UNZIPPED_AT_ONCE = 256 * 1024
 _NO_FILE = (403, 404)  # a bucket that may not be listed says 403 for what it does not have
 
 
@@ -168,17 +170,17 @@ def read_pieces(file: ArchiveFile, path: Path, size: int = _PIECE) -> Iterator[t
                 raise ArchiveDamaged("a zip of one file was expected", subject=f"{file.name}: {len(members)} files")
             whole = max(1, members[0].file_size)
             read = 0
-            rest = b""
+            held: list[bytes] = []
             with packed.open(members[0]) as text:
-                while piece := text.read(size):
-                    read += len(piece)
-                    end = piece.rfind(b"\n") + 1
-                    if end:
-                        yield rest + piece[:end], min(1.0, read / whole)
-                        rest = piece[end:]
+                while some := text.read(min(size, _UNZIPPED_AT_ONCE)):
+                    read += len(some)
+                    end = some.rfind(b"\n") + 1
+                    if end and sum(map(len, held)) + end >= size:
+                        yield b"".join([*held, some[:end]]), min(1.0, read / whole)
+                        held = [some[end:]]
                     else:
-                        rest += piece
-            if rest:
+                        held.append(some)
+            if rest := b"".join(held):
                 yield rest, 1.0
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as problem:
         # the last two: a method of compression or an encryption that nobody expects there

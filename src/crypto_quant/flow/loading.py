@@ -17,7 +17,7 @@ from crypto_quant.flow.archives import ArchiveShelf, ahead, read_trades
 from crypto_quant.flow.delivery import Delivery
 from crypto_quant.flow.rest import ExchangeRest
 from crypto_quant.market import DAY_S, NS_PER_S, Venue
-from crypto_quant.seams import Emit, Ledger, Quarantine, Source
+from crypto_quant.seams import Emit, Ledger, Lines, Quarantine, Source
 
 # the weight that a whole process may use, less what a recorder beside it wants
 _SHARE = 0.75
@@ -73,7 +73,7 @@ class TradeLoader:
     """Loads aggregate trades. ``now_ns`` is the exchange's time when it was made: no day after it exists.
 
     What is covered is neither fetched nor written again, so a run that was cut goes on where it stopped. Rows come in
-    pieces of some ten thousand; each is committed with the ids that it proves.
+    pieces of some fifty thousand; each is committed with the ids that it proves.
     """
 
     def __init__(
@@ -214,7 +214,7 @@ class TradeLoader:
         if not ids:
             return 0
         again: TradeLines | None = None
-        if ids[-1] - ids[0] == len(ids) - 1 and seen.last in (-1, ids[0] - 1) and len(set(ids)) == len(ids):
+        if seen.last in (-1, ids[0] - 1) and ids == list(range(ids[0], ids[0] + len(ids))):
             seen.observe(ids[0])
             seen.last = ids[-1]
         else:
@@ -224,7 +224,7 @@ class TradeLoader:
             keep = _Inside(wanted)
             kept = [(number, row) for number, row in zip(ids, rows, strict=True) if keep(number)]
             ids, rows = [number for number, _ in kept], [row for _, row in kept]
-        if b"" in rows:
+        if not isinstance(rows, Lines) and b"" in rows:
             kept = [(number, row) for number, row in zip(ids, rows, strict=True) if row]
             ids, rows = [number for number, _ in kept], [row for _, row in kept]
         receipt = await self._delivery.trades(file.symbol, ids, rows, wanted, Source.ARCHIVE)
@@ -241,7 +241,8 @@ class TradeLoader:
         """Return the rows of a piece that this file had not brought before, and those that it had."""
         ids: list[int] = []
         rows: list[bytes] = []
-        again = TradeLines([], [])
+        ids_again: list[int] = []
+        rows_again: list[bytes] = []
         for number, row in zip(*lines, strict=True):
             if ids and ids[-1] == number:
                 outcome.duplicates += 1
@@ -253,12 +254,12 @@ class TradeLoader:
             elif seen.observe(number) is Verdict.DUPLICATE:
                 outcome.duplicates += 1
                 if row:
-                    again.ids.append(number)
-                    again.rows.append(row)
+                    ids_again.append(number)
+                    rows_again.append(row)
             else:
                 ids.append(number)
                 rows.append(row)
-        return ids, rows, again
+        return ids, rows, TradeLines(ids_again, rows_again)
 
     # -- REST ---------------------------------------------------------------------------------------------
 

@@ -20,7 +20,9 @@ from crypto_quant.seams import Batch, Emit, Sink
 SaveLeftover = Callable[[Sequence[Batch]], Sequence[events.RowsLeft]]
 
 _NEXT_RUN = "They are safe there: the next `crypto-quant record` with the same database stores them"
+# how often it is looked at how many rows wait; seldom while few do, for they cannot become too many before
 _WATCH_S = 0.02
+_MOST_ROWS_A_SECOND = 1_000_000
 # how long the database may take to close
 _CLOSE_S = 5.0
 
@@ -221,8 +223,10 @@ class Pipeline:
         """Pause reading and fetching while too many rows wait: memory stays bounded, and the exchange feels it."""
         loop = asyncio.get_running_loop()
         paused_at: float | None = None
+        pending = 0
         while True:
-            await asyncio.sleep(_WATCH_S)
+            room = self._pending_limit - pending if paused_at is None else 0
+            await asyncio.sleep(next_look_s(room))
             pending = self._writer.in_memory + self._collector.held
             if paused_at is None and pending > self._pending_limit:
                 paused_at = loop.time()
@@ -241,6 +245,11 @@ class Pipeline:
     @staticmethod
     def _now_ns() -> int:
         return int(asyncio.get_running_loop().time() * 1e9)
+
+
+def next_look_s(room: int) -> float:
+    """Return in how many seconds to look again when so many more rows may still wait: sooner than they can come."""
+    return max(_WATCH_S, room / _MOST_ROWS_A_SECOND)
 
 
 def _innermost(failure: BaseException) -> BaseException:
