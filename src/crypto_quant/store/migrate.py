@@ -56,9 +56,24 @@ EXPECTED: Mapping[str, Mapping[str, str]] = {
         "venue": _TEXT, "symbol": _TEXT, "timeframe": _TEXT, "first_slot": _ID, "last_slot": _ID, "proof": _TEXT,
         "proven_at": _TIME,
     },
+    "dropped": {
+        "venue": _TEXT, "symbol": _TEXT, "first_id": _ID, "last_id": _ID, "source": _TEXT, "newest": "boolean",
+        "recorded_at": _TIME, "updated_at": _TIME,
+    },
+    "candle_dropped": {
+        "venue": _TEXT, "symbol": _TEXT, "timeframe": _TEXT, "first_slot": _ID, "last_slot": _ID, "source": _TEXT,
+        "newest": "boolean", "recorded_at": _TIME, "updated_at": _TIME,
+    },
+    "policies": {
+        "table_name": _TEXT, "columnstore_after": "interval", "drop_after": "interval", "export_directory": _TEXT,
+        "declared_at": _TIME,
+    },
 }  # fmt: skip
 # which version made a table, where it was not the first
-_MADE_BY = {"coverage": 2, "absences": 2, "verdicts": 3, "candle_coverage": 4, "candle_absences": 4}
+_MADE_BY = {
+    "coverage": 2, "absences": 2, "verdicts": 3, "candle_coverage": 4, "candle_absences": 4,
+    "dropped": 5, "candle_dropped": 5, "policies": 5,
+}  # fmt: skip
 
 
 class Migration(msgspec.Struct, frozen=True):
