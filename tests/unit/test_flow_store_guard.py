@@ -29,6 +29,7 @@ class Store:
         self.name = "one"
         self.ids: set[int] = set()
         self.opens: set[int] = set()
+        self.gone_on_purpose: dict[str | None, list[tuple[int, int]]] = {}
         self.away = False
         self.asked = 0
 
@@ -42,6 +43,12 @@ class Store:
         self.asked += 1
         await asyncio.sleep(0)
         return [(number, number) for number in sorted(self.ids) if first <= number <= last]
+
+    async def dropped(
+        self, venue: str, symbol: str, timeframe: str | None, first: int, last: int
+    ) -> list[tuple[int, int]]:
+        await asyncio.sleep(0)
+        return self.gone_on_purpose.get(timeframe, [])
 
     async def candle_opens(self, venue: str, symbol: str, timeframe: str, first_ns: int, last_ns: int) -> list[int]:
         await asyncio.sleep(0)

@@ -10,6 +10,7 @@ import msgspec
 
 from crypto_quant.cli.db_url import database_url as _database_url
 from crypto_quant.cli.db_url import given_url, local, settings
+from crypto_quant.cli.policy import drop, policy
 from crypto_quant.cli.rollups import rollups
 from crypto_quant.store.embedded import find_psql
 
@@ -138,4 +139,6 @@ async def _migrate(url: str) -> "SchemaState":
         await connection.close()
 
 
+db.add_command(drop)
+db.add_command(policy)
 db.add_command(rollups)

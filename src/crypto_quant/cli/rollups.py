@@ -1,13 +1,12 @@
 """``crypto-quant db rollups``: candles made of the stored trades, declared once and kept right by the database."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import click
 import msgspec
 
-from crypto_quant.cli.db_url import database_url, given_url
+from crypto_quant.cli.db_url import database_url, with_database
 
 
 @click.group()
@@ -62,18 +61,6 @@ def show(database_url: str | None, as_json: bool) -> None:
 
 
 def _with_database(url: str | None, work: Callable[[Any, Any], Awaitable[Any]]) -> Any:  # noqa: ANN401
-    async def run() -> Any:  # noqa: ANN401
-        # asyncpg is only needed here
-        from crypto_quant.store import rollups as store  # noqa: PLC0415
-        from crypto_quant.store.migrate import check  # noqa: PLC0415
-        from crypto_quant.store.timescale import connect  # noqa: PLC0415
+    from crypto_quant.store import rollups as store  # noqa: PLC0415 - asyncpg is only needed here
 
-        # a year of trades takes its time
-        connection = await connect(given_url(url), command_timeout_s=6 * 3600.0)
-        try:
-            await check(connection)
-            return await work(store, connection)
-        finally:
-            await connection.close()
-
-    return asyncio.run(run())
+    return with_database(url, lambda connection: work(store, connection))

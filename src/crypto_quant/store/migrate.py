@@ -169,7 +169,7 @@ async def _apply_next(connection: asyncpg.Connection) -> str | None:
         await _refuse_encoding(connection)
         tier = await prepare_tier(connection)
         await connection.execute(_CREATE_RECORD)
-    await _reach_extension(connection)
+    await reach_extension(connection)
     await connection.execute(following.for_tier(tier))
     await connection.execute(
         "INSERT INTO crypto_quant_schema (version, name, checksum) VALUES ($1, $2, $3)",
@@ -264,7 +264,7 @@ async def _refuse_encoding(connection: asyncpg.Connection) -> None:
         )
 
 
-async def _reach_extension(connection: asyncpg.Connection) -> None:
+async def reach_extension(connection: asyncpg.Connection) -> None:
     """Put the extension's schema on the search path of this transaction, so that its functions are found."""
     await connection.execute(
         "SELECT set_config('search_path', current_setting('search_path') || ', ' || quote_ident(n.nspname), true)"

@@ -6,7 +6,6 @@ columns, made when they are read. Values are exact; open and close go by the ord
 """
 
 import hashlib
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import asyncpg
@@ -14,7 +13,7 @@ import msgspec
 
 from crypto_quant.errors import SchemaMismatch
 from crypto_quant.store import faults
-from crypto_quant.store.migrate import MIGRATION_LOCK
+from crypto_quant.store.migrate import MIGRATION_LOCK, reach_extension
 from crypto_quant.store.tier import Tier, table_tier
 
 _MARK = "crypto-quant rollup "
@@ -115,6 +114,7 @@ async def create(connection: asyncpg.Connection) -> list[str]:
     try:
         async with connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock($1)", MIGRATION_LOCK)
+            await reach_extension(connection)
             tier = await table_tier(connection)
             found = await _found(connection)
             stale = [each for each in ROLLUPS if each.name in found and found[each.name] != _mark(each, tier)]
@@ -142,6 +142,7 @@ async def drop(connection: asyncpg.Connection) -> list[str]:
     try:
         async with connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock($1)", MIGRATION_LOCK)
+            await reach_extension(connection)
             found = await _found(connection)
             there = [each for each in ROLLUPS if each.name in found]
             for rollup in reversed(there):
@@ -198,7 +199,7 @@ async def schedule(connection: asyncpg.Connection) -> None:
     """Set what the database keeps up to date by itself: all days whose trades are there, and no others.
 
     A refresh of a day whose trades were dropped would remove its candles. So this is called after each drop as well;
-    it does nothing where there are no continuous aggregates.
+    it does nothing where there are no continuous aggregates. Call it in a transaction.
     """
     if await table_tier(connection) is not Tier.TIMESCALE_COMMUNITY:
         return
@@ -269,8 +270,3 @@ async def _drop(connection: asyncpg.Connection, rollup: Rollup) -> None:
 
 def _mark(rollup: Rollup, tier: Tier) -> str:
     return _MARK + hashlib.sha256(definition(rollup, tier).encode()).hexdigest()[:16]
-
-
-def names(rollups: Sequence[Rollup] = ROLLUPS) -> list[str]:
-    """Return the names of the relations, the shortest candles first."""
-    return [each.name for each in rollups]
