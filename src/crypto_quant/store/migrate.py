@@ -264,10 +264,14 @@ async def _refuse_encoding(connection: asyncpg.Connection) -> None:
         )
 
 
-async def reach_extension(connection: asyncpg.Connection) -> None:
-    """Put the extension's schema on the search path of this transaction, so that its functions are found."""
+async def reach_extension(connection: asyncpg.Connection, *, lasting: bool = False) -> None:
+    """Put the extension's schema on the search path of this transaction, so that its functions are found.
+
+    ``lasting``: of the session.
+    """
     await connection.execute(
-        "SELECT set_config('search_path', current_setting('search_path') || ', ' || quote_ident(n.nspname), true)"
+        "SELECT set_config('search_path', current_setting('search_path') || ', ' || quote_ident(n.nspname), NOT $1)"
         " FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace"
-        " WHERE e.extname = 'timescaledb'"
+        " WHERE e.extname = 'timescaledb'",
+        lasting,
     )

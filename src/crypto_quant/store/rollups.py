@@ -161,6 +161,8 @@ async def refresh(connection: asyncpg.Connection) -> list[str]:
     try:
         if await table_tier(connection) is not Tier.TIMESCALE_COMMUNITY:
             return []
+        # its procedure takes no part in a transaction
+        await reach_extension(connection, lasting=True)
         found = await _found(connection)
         begin = await _oldest(connection)
         names = [each.name for each in ROLLUPS if each.name in found]
