@@ -122,11 +122,17 @@ async def test_dump_and_restore_with_columns_and_continuous_aggregates(tmp_path:
         await run("pg_dump", "--rows-per-insert=100", f"--file={file}", f"--dbname={url}")
     async with community_server() as url:
         await run(
-            "psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", f"--dbname={url}", "--command=SELECT timescaledb_pre_restore()",
-            # elsewhere the line before takes effect with the next session
-            "--command=SET timescaledb.restoring = on", f"--file={file}", "--command=SET search_path = public",
+            "psql",
+            "--no-psqlrc",
+            "--quiet",
+            "--set=ON_ERROR_STOP=1",
+            f"--dbname={url}",
+            "--command=SELECT timescaledb_pre_restore()",
+            "--command=SET timescaledb.restoring = on",  # elsewhere the next session has it from the line before
+            f"--file={file}",
+            "--command=SET search_path = public",
             "--command=SELECT timescaledb_post_restore()",
-        )  # fmt: skip
+        )
         restored = await connect(url)
         await goes_on(restored, before)
         columns = "SELECT count(*) FROM timescaledb_information.chunks WHERE is_compressed"
