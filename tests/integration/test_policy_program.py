@@ -5,15 +5,22 @@ import json
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
+from recording import recording
 from test_retention import DAY, claimed, three_days
 
 from crypto_quant import events
 from crypto_quant.compose import _known_ids
+from crypto_quant.flow import assembly
+from crypto_quant.flow.upkeep import Upkeep
 from crypto_quant.market import Timeframe
 from crypto_quant.seams import Batch, Covered, Source, Table
+from crypto_quant.sim.server import SimulatedExchange
+from crypto_quant.sim.symbols import invented
+from crypto_quant.sim.synthetic import SyntheticTape
 from crypto_quant.store.ledger import StoreLedger
 from crypto_quant.store.migrate import migrate
 from crypto_quant.store.policy import Rule, declare
@@ -131,4 +138,54 @@ async def test_the_housekeeper_tells_what_it_did(database_url: str, tmp_path: Pa
     assert await upkeep.keep(now_ns) == [events.OldRowsKept(**days, reason=reason)]
     await declare(connection, Rule(Table.TRADES, drop_after=timedelta(days=11)))
     assert await upkeep.keep(now_ns) == [events.OldRowsDropped(**days, rows=10)]
+    await connection.close()
+
+
+async def test_verify_says_dropped_and_is_content(database_url: str) -> None:
+    connection = await connect(database_url)
+    await migrate(connection)
+    await three_days(connection)
+    await drop_before(connection, Table.TRADES, DAY + timedelta(days=1), source="policy")
+
+    async def verify(*words: str) -> tuple[int, str, str]:
+        command = [sys.executable, "-m", "crypto_quant", "verify", *words, "--database-url", database_url]
+        done = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        out, err = await done.communicate()
+        assert done.returncode is not None
+        return done.returncode, out.decode(), err.decode()
+
+    code, out, _ = await verify()
+    assert code == 0
+    assert "DROPPED   spot btcusdt: ids 1 to 10 (10), on purpose, by policy\n" in out
+    assert "10 trades dropped on purpose" in out
+    assert "MISSING" not in out
+    code, out, _ = await verify("--json", "--deep")
+    told = json.loads(out)
+    assert (code, told["totals"]["dropped"], told["totals"]["missing"]) == (0, 10, 0)
+    assert [(each["first"], each["last"]) for each in told["symbols"][0]["dropped"]] == [(1, 10)]
+    # all of it: still no word of "never recorded"
+    await drop_before(connection, Table.TRADES, DAY + timedelta(days=9), source="policy")
+    code, _, err = await verify("btcusdt")
+    assert (code, "all that was recorded of it was dropped on purpose: btcusdt" in err) == (2, True)
+    await connection.close()
+
+
+async def test_a_recorder_keeps_the_rules(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside the live rows, without a verb; and what it dropped it does not fetch."""
+    monkeypatch.setattr(assembly, "Upkeep", partial(Upkeep, first_s=0.2, spacing_s=0.2))
+    connection = await connect(database_url)
+    await migrate(connection)
+    await three_days(connection)
+    await declare(connection, Rule(Table.TRADES, drop_after=timedelta(days=400)))
+    tape = SyntheticTape(invented(["ETHUSDT"]), rate=300.0, seed=11, start_us=1_790_856_000_000_000)
+    async with (
+        SimulatedExchange(tape, hold_until_subscribed=True) as exchange,
+        recording(database_url, exchange.ws_url, exchange.rest_url, tmp_path, symbols=["ethusdt"]) as run,
+    ):
+        await run.until(lambda: len(run.told.of(events.OldRowsDropped)) == 3 and run.stats.trades_written > 50)
+        final = await run.stop()
+    assert (final["gaps_open"], final["trades_missing"]) == (0, 0)
+    assert [each.rows for each in run.told.of(events.OldRowsDropped)] == [10, 10, 10]
+    assert run.told.of(events.UpkeepFailed) == []
+    assert await claimed(connection) == []
     await connection.close()

@@ -21,7 +21,8 @@ from crypto_quant.store.tier import Tier, table_tier
 
 # one number for every crypto-quant: two that drop at once would only wait for each other
 DROP_LOCK = 0x63715F64726F70
-# how long writers may be held up by a drop that waits for somebody's long query
+# how long writers may be held up by a drop that waits for somebody's long query; on native partitions all of them,
+# because the last one is taken from the parent as well
 _LOCK_TIMEOUT = "2s"
 
 _CHUNKS = """
@@ -139,7 +140,7 @@ async def _drop(connection: asyncpg.Connection, piece: Piece, source: str, gate:
             if await _claimed(connection, piece.table, ranges):
                 return Fate(piece, rows, "rows were stored in it meanwhile")
             await _drop_piece(connection, piece)
-    except asyncpg.LockNotAvailableError:
+    except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
         return Fate(piece, rows, "somebody reads it or writes to it")
     return Fate(piece, rows)
 
