@@ -14,6 +14,7 @@ from test_retention import DAY, claimed, three_days
 
 from crypto_quant import events
 from crypto_quant.compose import _known_ids
+from crypto_quant.errors import CryptoQuantError
 from crypto_quant.flow import assembly
 from crypto_quant.flow.upkeep import Upkeep
 from crypto_quant.market import Timeframe
@@ -138,6 +139,10 @@ async def test_the_housekeeper_tells_what_it_did(database_url: str, tmp_path: Pa
     assert await upkeep.keep(now_ns) == [events.OldRowsKept(**days, reason=reason)]
     await declare(connection, Rule(Table.TRADES, drop_after=timedelta(days=11)))
     assert await upkeep.keep(now_ns) == [events.OldRowsDropped(**days, rows=10)]
+    # what goes wrong is ours to tell, and no end of a recording
+    await connection.execute("DROP TABLE policies")
+    with pytest.raises(CryptoQuantError, match="reading the policies"):
+        await upkeep.keep(now_ns)
     await connection.close()
 
 

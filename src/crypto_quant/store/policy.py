@@ -82,21 +82,27 @@ async def clear(connection: asyncpg.Connection, table: Table) -> bool:
 
 async def declared(connection: asyncpg.Connection) -> list[Rule]:
     """Return the rules that hold, trades first."""
-    rows = await connection.fetch(
-        "SELECT table_name, columnstore_after, drop_after, export_directory, declared_at FROM policies"
-    )
+    try:
+        rows = await connection.fetch(
+            "SELECT table_name, columnstore_after, drop_after, export_directory, declared_at FROM policies"
+        )
+    except faults.DRIVER_ERRORS as error:
+        raise faults.translate(error, operation="reading the policies", subject="policies") from error
     return sorted((Rule(Table(row[0]), *row[1:]) for row in rows), key=lambda rule: list(Table).index(rule.table))
 
 
 async def foreign_jobs(connection: asyncpg.Connection) -> list[str]:
     """Return the tables of which a job of the database itself drops chunks: behind the back of coverage."""
-    if await table_tier(connection) is not Tier.TIMESCALE_COMMUNITY:
-        return []
-    rows = await connection.fetch(
-        "SELECT hypertable_name FROM timescaledb_information.jobs"
-        " WHERE proc_name = 'policy_retention' AND hypertable_name = ANY ($1::text[]) ORDER BY 1",
-        [table.value for table in Table],
-    )
+    try:
+        if await table_tier(connection) is not Tier.TIMESCALE_COMMUNITY:
+            return []
+        rows = await connection.fetch(
+            "SELECT hypertable_name FROM timescaledb_information.jobs"
+            " WHERE proc_name = 'policy_retention' AND hypertable_name = ANY ($1::text[]) ORDER BY 1",
+            [table.value for table in Table],
+        )
+    except faults.DRIVER_ERRORS as error:
+        raise faults.translate(error, operation="looking for jobs", subject="") from error
     return [row[0] for row in rows]
 
 
