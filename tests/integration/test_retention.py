@@ -411,5 +411,11 @@ async def test_candles_made_of_dropped_trades_stay(community_url: str) -> None:
         assert [tuple(row) for row in found] == [
             (DAY + timedelta(days=number), 2 if number == 4 else 1) for number in range(6)
         ]
+        # the first day is fetched again, changed; the second, which is still gone, keeps its candle
+        await store(connection, DAY, [1, 8, 9])
+        await rollups.refresh(connection)
+        assert [row[0] for row in await connection.fetch("SELECT row_count FROM trades_1d ORDER BY time")] == [
+            3, 1, 1, 1, 2, 1,
+        ]  # fmt: skip
     finally:
         await connection.close()

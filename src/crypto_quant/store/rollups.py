@@ -68,6 +68,15 @@ SELECT add_continuous_aggregate_policy($1::text::regclass, start_offset => now()
     end_offset => make_interval(secs => $3), schedule_interval => make_interval(secs => $4))
 WHERE $2 IS NULL OR now() - $2 > make_interval(secs => 4 * $3)"""
 
+# Chunks that follow each other; none where nothing was ever dropped.
+_RUNS = """
+SELECT min(range_start), max(range_end)
+FROM (SELECT range_start, range_end, count(*) FILTER (WHERE range_start > before) OVER (ORDER BY range_start) AS run
+      FROM (SELECT range_start, range_end, lag(range_end) OVER (ORDER BY range_start) AS before
+            FROM timescaledb_information.chunks WHERE hypertable_name = 'trades') AS chunk
+      WHERE EXISTS (SELECT FROM dropped)) AS numbered
+GROUP BY run ORDER BY 1"""
+
 _OF_CANDLES = """
        (min(ARRAY[first_id, open]))[2]::numeric(20, 8) AS open, max(high)::numeric(20, 8) AS high,
        min(low)::numeric(20, 8) AS low, (max(ARRAY[last_id, close]))[2]::numeric(20, 8) AS close,
@@ -164,12 +173,16 @@ async def refresh(connection: asyncpg.Connection) -> list[str]:
         # its procedure takes no part in a transaction
         await reach_extension(connection, lasting=True)
         found = await _found(connection)
-        begin = await _oldest(connection)
+        stretches = await _there(connection)
         names = [each.name for each in ROLLUPS if each.name in found]
         for name in names:
-            await connection.execute(
-                "CALL refresh_continuous_aggregate($1::text::regclass, $2::timestamptz, NULL)", name, begin
-            )
+            for begin, end in stretches:
+                await connection.execute(
+                    "CALL refresh_continuous_aggregate($1::text::regclass, $2::timestamptz, $3::timestamptz)",
+                    name,
+                    begin,
+                    end,
+                )
         return names
     except faults.DRIVER_ERRORS as error:
         raise faults.translate(error, operation="refreshing the rollups", subject="") from error
@@ -198,14 +211,14 @@ async def state(connection: asyncpg.Connection) -> list[RollupState]:
 
 
 async def schedule(connection: asyncpg.Connection) -> None:
-    """Set what the database keeps up to date by itself: all days whose trades are there, and no others.
+    """Set what the database keeps up to date by itself: the days whose trades are there, back to the first gap.
 
     A refresh of a day whose trades were dropped would remove its candles. So this is called after each drop as well;
     it does nothing where there are no continuous aggregates. Call it in a transaction.
     """
     if await table_tier(connection) is not Tier.TIMESCALE_COMMUNITY:
         return
-    begin = await _oldest(connection)
+    begin = (await _there(connection))[-1][0]
     found = await _found(connection)
     for rollup in ROLLUPS:
         if rollup.name in found:
@@ -215,13 +228,15 @@ async def schedule(connection: asyncpg.Connection) -> None:
             await connection.execute(_SCHEDULE, rollup.name, begin, rollup.length_s, rollup.refresh_s)
 
 
-async def _oldest(connection: asyncpg.Connection) -> datetime | None:
-    """Return where the oldest chunk of trades begins, when any before it was dropped on purpose; None: none was."""
-    begin: datetime | None = await connection.fetchval(
-        "SELECT min(range_start) FROM timescaledb_information.chunks WHERE hypertable_name = 'trades'"
-        " AND EXISTS (SELECT FROM dropped)"
-    )
-    return begin
+async def _there(connection: asyncpg.Connection) -> list[tuple[datetime | None, datetime | None]]:
+    """Return the stretches of time whose trades are there, the oldest first: all of it unless some were dropped.
+
+    None stands for no end. A dropped day between two that were fetched again parts them.
+    """
+    runs = [tuple(row) for row in await connection.fetch(_RUNS)]
+    if not runs:
+        return [(None, None)]
+    return [*runs[:-1], (runs[-1][0], None)]
 
 
 async def _refreshed_to(connection: asyncpg.Connection, rollup: Rollup) -> datetime | None:
