@@ -31,3 +31,13 @@ async def postgres_url() -> AsyncIterator[str]:
 async def community_url() -> str:
     """The one database of the Community edition, emptied; it takes one connection at a time and no COPY."""
     return await emptied_community()
+
+
+@pytest.fixture(params=["timescaledb", "postgresql", "community"])
+async def tier_url(request: pytest.FixtureRequest) -> AsyncIterator[str]:
+    """An empty database of each tier; take one connection at a time."""
+    if request.param == "community":
+        yield await emptied_community()
+    else:
+        async with fresh_database(request.param) as url:
+            yield url

@@ -14,6 +14,9 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 
+from crypto_quant.store.migrate import EXPECTED
+from crypto_quant.store.rollups import ROLLUPS
+
 _VARIABLES = {
     "timescaledb": "CRYPTO_QUANT_TEST_TIMESCALE_URL",
     "postgresql": "CRYPTO_QUANT_TEST_POSTGRES_URL",
@@ -53,14 +56,13 @@ async def fresh_database(server: str) -> AsyncIterator[str]:
 
 
 async def emptied_community() -> str:
-    """Drop all tables of ours from the one database of the Community edition; return its URL."""
+    """Return the URL of the Community edition's one database, with nothing of ours in it."""
     url = server_url("community")
     connection = await asyncpg.connect(url, statement_cache_size=0)
     try:
-        for table in (
-            "trades", "candles", "coverage", "candle_coverage", "absences", "candle_absences", "verdicts",
-            "crypto_quant_schema",
-        ):  # a hypertable is dropped alone or not at all  # fmt: skip
+        for rollup in reversed(ROLLUPS):
+            await connection.execute(f"DROP MATERIALIZED VIEW IF EXISTS {rollup.name}")
+        for table in (*EXPECTED, "crypto_quant_schema"):  # a hypertable is dropped alone or not at all
             await connection.execute(f"DROP TABLE IF EXISTS {table} CASCADE")
     finally:
         await connection.close()

@@ -35,7 +35,7 @@ from crypto_quant.flow.spool import Spool
 from crypto_quant.net.http import AiohttpClient
 from crypto_quant.net.websocket import PicowsConnector
 from crypto_quant.ops.clock import SystemClock
-from crypto_quant.seams import Batch, Emit
+from crypto_quant.seams import Batch, Emit, Table
 from crypto_quant.store import coverage
 from crypto_quant.store.ledger import StoreLedger
 from crypto_quant.store.leftover import write_leftover
@@ -43,6 +43,7 @@ from crypto_quant.store.paths import data_directory
 from crypto_quant.store.setaside import FileQuarantine
 from crypto_quant.store.spoolfiles import claim, target_of
 from crypto_quant.store.timescale import TimescaleSink, open_sink
+from crypto_quant.store.upkeep import StoreUpkeep
 
 _START_TRIES = 4
 # how long a load waits for a database that is away before it ends; running it again goes on
@@ -134,6 +135,7 @@ async def open_recorder(
             save_leftover=save,
             limits=limits,
             liveness=liveness,
+            housekeeper=StoreUpkeep(settings.database_url),
         )
         if settings.backfill:
             clocks = parts.intake.clocks
@@ -264,7 +266,11 @@ async def _known_ids(sink: TimescaleSink, venue: str, symbols: Sequence[str]) ->
     async with sink.reading() as connection:
         covered = await coverage.load(connection, venue, symbols)
         absent = await coverage.load_absences(connection, venue, symbols)
+        dropped = await coverage.load_dropped(connection, Table.TRADES, [(venue, symbol) for symbol in symbols])
+    for (_, symbol), ranges in dropped.items():
+        # as what exists nowhere, it is not owed
+        absent.setdefault(symbol, []).extend((first, last) for first, last, _ in ranges)
     return {
-        symbol: Known([(each.first, each.last) for each in ranges], absent.get(symbol, ()))
-        for symbol, ranges in covered.items()
+        symbol: Known([(each.first, each.last) for each in found], absent.get(symbol, ()))
+        for symbol, found in covered.items()
     }

@@ -533,6 +533,35 @@ class PartitionCreated(Event, frozen=True, kw_only=True):
     partition: str
 
 
+class OldRowsDropped(Event, frozen=True, kw_only=True):
+    """A chunk or partition was dropped by a declared rule: ``first_day`` inclusive, ``end_day`` exclusive, UTC."""
+
+    message: ClassVar[str] = "Old rows dropped"
+    table: str
+    first_day: str
+    end_day: str
+    rows: int
+
+
+class OldRowsKept(Event, frozen=True, kw_only=True):
+    """A chunk or partition is due to be dropped and was kept; it is tried again."""
+
+    message: ClassVar[str] = "Old rows kept"
+    level: ClassVar[str] = "warning"
+    table: str
+    first_day: str
+    end_day: str
+    reason: str
+
+
+class UpkeepFailed(Event, frozen=True, kw_only=True):
+    """The declared rules could not be kept this time; recording goes on."""
+
+    message: ClassVar[str] = "Upkeep failed"
+    level: ClassVar[str] = "warning"
+    cause: str
+
+
 class SetAsideLost(Event, frozen=True, kw_only=True):
     """What is set aside from now on is counted but no longer kept: the directory is full or cannot be written."""
 

@@ -242,6 +242,17 @@ class Reader(Protocol):
         """Return what is known to exist nowhere, lowest first; empty where there is no such table."""
         ...
 
+    async def dropped(self, scope: Scope) -> list[Fill]:
+        """Return the ids that were dropped on purpose, lowest first; empty where there is no such table.
+
+        Some may have been fetched again: those are in ``fills`` as well. ``source`` is ``policy`` or ``hand``.
+        """
+        ...
+
+    async def candle_dropped(self, scope: Scope) -> list[CandleFill]:
+        """Return the candles that were dropped on purpose, as ``dropped`` does."""
+        ...
+
     async def counted_candles(self, scope: Scope, span: Span) -> list[Series]:
         """Return the stored candles, per series, merely counted."""
         ...

@@ -273,6 +273,15 @@ class Ledger(Protocol):
         """Record that no source has these ids (inclusive); ``proof`` says in words who was asked."""
         ...
 
+    async def dropped(
+        self, venue: str, symbol: str, timeframe: str | None, first: int, last: int
+    ) -> Sequence[tuple[int, int]]:
+        """Return what of ``first`` to ``last`` (inclusive) was dropped on purpose: ids, or slots of a timeframe.
+
+        It is not missing, and nobody fetches it who was not asked for it.
+        """
+        ...
+
     async def held_slots(
         self, venue: str, symbol: str, timeframe: Timeframe, first_ns: int, end_ns: int
     ) -> Sequence[tuple[int, int]]:
@@ -310,6 +319,14 @@ class Ledger(Protocol):
 
         Raises StoreUnavailable for a standby: what it has may lag behind what is stored.
         """
+        ...
+
+
+class Housekeeper(Protocol):
+    """Keeps the rules that are declared for the tables."""
+
+    async def keep(self, now_ns: int) -> Sequence["Event"]:
+        """Do what is due at ``now_ns``; return what to tell. Raises the store's errors, and ConfigError."""
         ...
 
 

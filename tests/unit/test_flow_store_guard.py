@@ -29,6 +29,7 @@ class Store:
         self.name = "one"
         self.ids: set[int] = set()
         self.opens: set[int] = set()
+        self.gone_on_purpose: dict[str | None, list[tuple[int, int]]] = {}
         self.away = False
         self.asked = 0
 
@@ -42,6 +43,12 @@ class Store:
         self.asked += 1
         await asyncio.sleep(0)
         return [(number, number) for number in sorted(self.ids) if first <= number <= last]
+
+    async def dropped(
+        self, venue: str, symbol: str, timeframe: str | None, first: int, last: int
+    ) -> list[tuple[int, int]]:
+        await asyncio.sleep(0)
+        return self.gone_on_purpose.get(timeframe, [])
 
     async def candle_opens(self, venue: str, symbol: str, timeframe: str, first_ns: int, last_ns: int) -> list[int]:
         await asyncio.sleep(0)
@@ -118,6 +125,22 @@ async def test_what_the_store_has_no_more_is_a_gap_again() -> None:
     bench.store.ids -= {111}
     await bench.guard.look()
     assert bench.wanted[2:] == [("btcusdt", Gap(111, 111))]
+
+
+async def test_what_was_dropped_on_purpose_is_not_missed() -> None:
+    bench = Bench()
+    await bench.record(*map(agg_frame, range(100, 120)))
+    await bench.record(*(kline_frame(MINUTE_MS + minute * 60_000) for minute in range(5)))
+    slot = bench.clock.slot(MINUTE_MS * 1_000_000)
+    bench.store.ids -= {100, 101, 102, 110}
+    bench.store.opens -= {(MINUTE_MS + minute * 60_000) * 1_000_000 for minute in (0, 1, 3)}
+    bench.store.gone_on_purpose = {None: [(90, 101)], "1m": [(slot, slot + 1)]}
+    await bench.guard.look()
+    (told,) = bench.journal.of(events.TradesGone)
+    assert (told.first, told.last, told.trades) == (102, 110, 2)
+    assert bench.wanted == [("btcusdt", Gap(102, 102)), ("btcusdt", Gap(110, 110))]
+    (candles,) = bench.journal.of(events.CandlesGone)
+    assert (candles.first_open, candles.candles) == ("2026-10-01T12:03:00Z", 1)
 
 
 async def test_candles_that_are_gone_are_owed_again() -> None:

@@ -12,6 +12,7 @@ RELEASED = {
     "0002_coverage": "be3aa5b346a4596db06e406cc2d8eed7dd3ad8fcd85cf9e620837ba510a8baf8",
     "0003_verdicts": "d508d5c5bbc4b06515f75be97845825b11a2011b0434ba09d296357023f487b5",
     "0004_candle_coverage": "cff62b950909a374f5b670f5243ecc42cc3f70c240fc72045a7103829b39bfa9",
+    "0005_dropped": "9eeea6ea8103392a15b100834c0b7ee67066abef95c10d2ce7b3006c81a39e2c",
 }
 
 

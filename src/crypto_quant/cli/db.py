@@ -8,17 +8,14 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from crypto_quant.config import Settings, load
-from crypto_quant.store.embedded import EmbeddedDatabase, find_psql
+from crypto_quant.cli.db_url import database_url as _database_url
+from crypto_quant.cli.db_url import given_url, local, settings
+from crypto_quant.cli.policy import drop, policy
+from crypto_quant.cli.rollups import rollups
+from crypto_quant.store.embedded import find_psql
 
 if TYPE_CHECKING:
     from crypto_quant.store.migrate import SchemaState
-
-_database_url = click.option(
-    "--database-url",
-    metavar="URL",
-    help="A PostgreSQL or TimescaleDB of your own.  [default: the local database]",
-)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -33,13 +30,13 @@ def db() -> None:
 @db.command()
 def start() -> None:
     """Start the local database, or join the running one, and print its URL."""
-    click.echo(_local().start())
+    click.echo(local().start())
 
 
 @db.command()
 def stop() -> None:
     """Stop the local database; what is stored stays."""
-    stopped = _local().stop()
+    stopped = local().stop()
     click.echo("stopped" if stopped else "was not running", err=True)
 
 
@@ -47,14 +44,14 @@ def stop() -> None:
 @_database_url
 def url(database_url: str | None) -> None:
     """Print the URL alone, for psql "$(crypto-quant db url)"; nothing is started."""
-    click.echo(_settings(database_url).database_url or _local().url())
+    click.echo(settings(database_url).database_url or local().url())
 
 
 @db.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def status(as_json: bool) -> None:
     """Say whether the local database runs, where it is and what it is; exit code 1 when it does not run."""
-    found = _local().status()
+    found = local().status()
     if as_json:
         click.echo(msgspec.json.encode(found))
     else:
@@ -77,9 +74,9 @@ def psql(database_url: str | None, arguments: tuple[str, ...]) -> None:
 
     Example: crypto-quant db psql -- -c 'SELECT count(*) FROM trades'
     """
-    given = _settings(database_url).database_url
+    given = settings(database_url).database_url
     if given is None:
-        database = _local()
+        database = local()
         database.start()
         command = database.psql_command()
     else:
@@ -91,7 +88,7 @@ def psql(database_url: str | None, arguments: tuple[str, ...]) -> None:
 @_database_url
 def migrate(database_url: str | None) -> None:
     """Bring the schema up to date; doing it twice changes nothing. (record does it by itself.)"""
-    state = asyncio.run(_migrate(_settings(database_url).database_url or _local().start()))
+    state = asyncio.run(_migrate(given_url(database_url)))
     done = f"applied {', '.join(str(each) for each in state.applied)}" if state.applied else "nothing to do"
     click.echo(f"schema version {state.version} on {state.tier}: {done}")
 
@@ -105,7 +102,7 @@ def load_files(database_url: str | None, files: tuple[Path, ...]) -> None:
     A recorder that can neither store nor spool its last rows writes them to files, and its log names them.
     Exit code 1 when a row is refused, or contradicts what is stored: such rows stay in their file.
     """
-    asyncio.run(_load(_settings(database_url).database_url or _local().start(), files))
+    asyncio.run(_load(given_url(database_url), files))
 
 
 async def _load(url: str, files: tuple[Path, ...]) -> None:
@@ -142,10 +139,6 @@ async def _migrate(url: str) -> "SchemaState":
         await connection.close()
 
 
-def _settings(database_url: str | None = None) -> Settings:
-    return load({"database_url": database_url}, os.environ)
-
-
-def _local() -> EmbeddedDatabase:
-    chosen = _settings().data_dir
-    return EmbeddedDatabase(Path(chosen) if chosen else None)
+db.add_command(drop)
+db.add_command(policy)
+db.add_command(rollups)

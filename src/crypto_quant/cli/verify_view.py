@@ -138,6 +138,9 @@ def _details(out: Console, symbol: SymbolReport) -> None:
     for absent in symbol.absent:
         count = absent.last - absent.first + 1
         out.print(f"ABSENT    {name}: ids {absent.first} to {absent.last} ({count:,}): {absent.source}")
+    for lost in symbol.dropped:
+        count = lost.last - lost.first + 1
+        out.print(f"DROPPED   {name}: ids {lost.first} to {lost.last} ({count:,}), on purpose, by {lost.source}")
 
 
 def _candle_details(out: Console, report: Report) -> None:
@@ -149,6 +152,9 @@ def _candle_details(out: Console, report: Report) -> None:
         for absent in each.absent:
             where = f"{absent.slots:,} candles, {absent.first_open} to {absent.last_open}"
             out.print(f"ABSENT    {name}: {where}: {absent.source}")
+        for gone in each.dropped:
+            where = f"{gone.slots:,} candles, {gone.first_open} to {gone.last_open}"
+            out.print(f"DROPPED   {name}: {where}, on purpose, by {gone.source}")
         if each.misplaced:
             out.print(f"DIFFERS   {name}: {each.misplaced:,} candles do not open where this timeframe does")
         for verdict in each.verdicts[:_SHOWN_MAX]:
@@ -173,6 +179,8 @@ def _summary(out: Console, report: Report, certificate: Path | None) -> None:
         "candles out of place": totals["candles_misplaced"], "candles that differ": totals["candles_different"],
         "trades absent at the exchange": totals["absent"],
         "candles absent at the exchange": totals["candles_absent"],
+        "trades dropped on purpose": totals["dropped"],
+        "candles dropped on purpose": totals["candles_dropped"],
     }  # fmt: skip
     said = [f"{count:,} {what}" for what, count in wrong.items() if count]
     if said:

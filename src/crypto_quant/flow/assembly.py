@@ -28,9 +28,10 @@ from crypto_quant.flow.rest import ExchangeRest
 from crypto_quant.flow.spool import Spool
 from crypto_quant.flow.stats import PipelineStats
 from crypto_quant.flow.store_guard import StoreGuard
+from crypto_quant.flow.upkeep import Upkeep
 from crypto_quant.flow.writer import TimescaleWriter
 from crypto_quant.market import Timeframe, Venue, fold_symbol, utc_text
-from crypto_quant.seams import Clock, Connector, Emit, KnownSlots, Ledger, Quarantine, Sink, Table
+from crypto_quant.seams import Clock, Connector, Emit, Housekeeper, KnownSlots, Ledger, Quarantine, Sink, Table
 
 _START_TRIES = 4
 # so many candles of a series are fetched at most when a recording goes on; `backfill` loads more
@@ -69,13 +70,15 @@ def assemble(
     save_leftover: SaveLeftover,
     limits: SessionLimits = DEFAULT_LIMITS,
     liveness: LivenessLimits = DEFAULT_LIVENESS,
+    housekeeper: Housekeeper | None = None,
 ) -> Parts:
     """Return a recorder of ``symbols`` (as stored); ``exchange_ns`` is the exchange's time, 0 when it is unknown.
 
     ``known`` says what the store has of each symbol; what waits in the ``spool`` counts as had as well. With ``shelf``
     None no archive is asked for what REST has not. With ``spool`` None rows wait in memory alone. ``limits`` say how
-    patient links are, ``liveness`` when a silent stream is looked up. It needs a running event loop, which gives it
-    its monotonic time. Raises ConfigError for unknown streams.
+    patient links are, ``liveness`` when a silent stream is looked up; a ``housekeeper`` keeps the declared rules of
+    the tables. It needs a running event loop, which gives it its monotonic time. Raises ConfigError for unknown
+    streams.
     """
     streams = [parse_stream(text, spec) for text in dict.fromkeys(settings.streams)]
     names = [stream_name(symbol, stream) for stream in streams for symbol in symbols]
@@ -155,6 +158,7 @@ def assemble(
         save_leftover=save_leftover,
         backfiller=backfiller,
         guard=guard,
+        upkeep=Upkeep(housekeeper, clock=clock, emit=emit) if housekeeper is not None else None,
         store_guard=StoreGuard(confirmed, ledger, intake=intake, emit=emit, refilled=backfiller is not None),
         stats_interval_s=settings.stats_interval,
         drain_s=settings.drain_deadline,

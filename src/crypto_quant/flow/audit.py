@@ -57,6 +57,7 @@ class _Account(msgspec.Struct):
     absent: RangeSet = msgspec.field(default_factory=RangeSet)
     fills: list[Fill] = []
     absences: list[Absence] = []
+    dropped: list[Fill] = []
     days: dict[date, DayReport] = {}
     doubled: list[DoubledReport] = []
     breaks: list[Break] = []
@@ -148,6 +149,13 @@ class Auditor:
         extents = {scope.symbols: await self._reader.extent(scope) for scope in scopes}
         unknown = [", ".join(name) for name, extent in extents.items() if extent is None]
         if unknown:
+            gone = {each.symbol for each in await self._reader.dropped(self._scope)}
+            if symbols and gone.issuperset(unknown):
+                raise ConfigError(
+                    "all that was recorded of it was dropped on purpose",
+                    subject=", ".join(unknown),
+                    hint="`crypto-quant backfill` fetches it again",
+                )
             there = await self._reader.recorded()
             names = ", ".join(f"{symbol} ({venue})" for venue, symbol in there[:20])
             more = f" and {len(there) - 20} more" if len(there) > 20 else ""
@@ -222,6 +230,9 @@ class Auditor:
         claims: dict[_Key, list[Fill]] = {}
         for fill in await self._reader.fills(self._scope):
             claims.setdefault((fill.venue, fill.symbol), []).append(fill)
+        dropped: dict[_Key, list[Fill]] = {}
+        for fill in await self._reader.dropped(self._scope):
+            dropped.setdefault((fill.venue, fill.symbol), []).append(fill)
         unclaimed: dict[str, set[str]] = {}
         for run in await self._reader.counted(self._scope, span):
             key = (run.venue, run.symbol)
@@ -230,8 +241,13 @@ class Auditor:
                 continue
             report = _into(self._account(key).days, day, run)
             rows = RangeSet((each.first, each.last) for each in claims.get(key, ()) if each.source != "void")
-            claimed = sum(last - first + 1 for first, last in rows.within(run.first, run.last))
-            report.unaccounted += claimed - run.rows
+            claimed = _size(rows.within(run.first, run.last))
+            surplus = run.rows - claimed
+            if surplus > 0:
+                # a drop that has not come to its end: no longer claimed, and still there
+                leaving = RangeSet((each.first, each.last) for each in dropped.get(key, ()))
+                surplus -= min(surplus, sum(_size(leaving.within(*gap)) for gap in rows.missing(run.first, run.last)))
+            report.unaccounted -= surplus
         for venue, symbols in unclaimed.items():
             await self._runs(Scope(venue, tuple(sorted(symbols))), day, span)
 
@@ -283,6 +299,14 @@ class Auditor:
                 account.absences.append(absence)
                 account.absent.add(absence.first, absence.last)
 
+        for gone in await self._reader.dropped(self._scope):
+            account = self._accounts.get((gone.venue, gone.symbol))
+            if account is not None:
+                # what is covered was fetched again: should it lack now, it is missing
+                left = [msgspec.structs.replace(gone, first=first, last=last)
+                        for first, last in account.covered.missing(gone.first, gone.last)]  # fmt: skip
+                account.dropped += left
+
     def _account(self, key: _Key) -> _Account:
         account = self._accounts.get(key)
         if account is None:
@@ -296,10 +320,11 @@ class Auditor:
         days = account.days
         first = min(each.first_id for each in days.values())
         last = max(each.last_id for each in days.values())
-        excused = RangeSet([*account.void.ranges(), *account.absent.ranges()])
+        absent = RangeSet([*account.absent.ranges(), *((each.first, each.last) for each in account.dropped)])
+        excused = RangeSet([*account.void.ranges(), *absent.ranges()])
         if account.trusted:
             covered = RangeSet([*account.covered.ranges(), *account.void.ranges()])
-            holes = claimed_holes(covered, account.absent, first, last)
+            holes = claimed_holes(covered, absent, first, last)
             overlaps, across = [], []
         else:
             swept = sweep(account.runs, excused)
@@ -340,6 +365,10 @@ class Auditor:
                 for each in account.fills
             ],
             absent=[RangeReport(each.first, each.last, each.proof) for each in account.absences],
+            dropped=[
+                RangeReport(each.first, each.last, each.source, utc_text(each.since_ns), utc_text(each.until_ns))
+                for each in account.dropped
+            ],
             days=[days[day] for day in ordered],
         )
 
@@ -366,8 +395,13 @@ class Auditor:
             verdicts=verdicts,
             covered=account.covered(),
             absent=account.absent(),
+            dropped=account.dropped_slots(),
             sources=account.sources(),
         )
+
+
+def _size(ranges: Sequence[tuple[int, int]]) -> int:
+    return sum(last - first + 1 for first, last in ranges)
 
 
 def _length_s(frame: Timeframe) -> int:

@@ -3,6 +3,8 @@
 It trusts ``candle_coverage`` of a series when the rows, counted, are as many as it claims; else it reads the rows.
 """
 
+from collections.abc import Sequence
+
 import msgspec
 
 from crypto_quant.continuity import Gap, RangeSet
@@ -20,6 +22,7 @@ class CandleAccount(msgspec.Struct):
     rows_read: bool
     fills: list[CandleFill] = []
     absences: list[CandleAbsence] = []
+    dropped: list[CandleFill] = []
 
     @property
     def frame(self) -> Timeframe:
@@ -54,11 +57,36 @@ class CandleAccount(msgspec.Struct):
         else:
             gaps = RangeSet((fill.first, fill.last) for fill in self.fills).missing(first, last)
         absent = RangeSet((each.first, each.last) for each in self.absences)
+        for gone in self.gone():
+            absent.add(gone.first, gone.last)
         holes = [hole for gap in gaps if gap.size > 0 for hole in absent.missing(*gap)]
         return [SlotsReport(*self._opens(hole.first, hole.last), hole.size) for hole in holes]
 
     def covered(self) -> list[SlotRangeReport]:
         """Return what is claimed, and by whom."""
+        return self._told(self.fills)
+
+    def absent(self) -> list[SlotRangeReport]:
+        """Return what is known to exist nowhere, with the proof as its source."""
+        return [
+            SlotRangeReport(*self._opens(each.first, each.last), each.last - each.first + 1, each.proof)
+            for each in self.absences
+        ]
+
+    def gone(self) -> list[CandleFill]:
+        """Return what was dropped on purpose and not fetched again."""
+        held = RangeSet((each.first, each.last) for each in self.fills)
+        return [
+            msgspec.structs.replace(each, first=first, last=last)
+            for each in self.dropped
+            for first, last in held.missing(each.first, each.last)
+        ]
+
+    def dropped_slots(self) -> list[SlotRangeReport]:
+        """Return what was dropped on purpose and not fetched again."""
+        return self._told(self.gone())
+
+    def _told(self, ranges: Sequence[CandleFill]) -> list[SlotRangeReport]:
         return [
             SlotRangeReport(
                 *self._opens(each.first, each.last),
@@ -67,14 +95,7 @@ class CandleAccount(msgspec.Struct):
                 utc_text(each.since_ns),
                 utc_text(each.until_ns),
             )
-            for each in self.fills
-        ]
-
-    def absent(self) -> list[SlotRangeReport]:
-        """Return what is known to exist nowhere, with the proof as its source."""
-        return [
-            SlotRangeReport(*self._opens(each.first, each.last), each.last - each.first + 1, each.proof)
-            for each in self.absences
+            for each in ranges
         ]
 
     def _opens(self, first: int, last: int) -> tuple[str, str]:
@@ -92,6 +113,9 @@ async def candle_accounts(reader: Reader, scope: Scope, span: Span, *, deep: boo
         for fill in await reader.candle_fills(scope):
             if account := accounts.get(_key(fill)):
                 account.fills.append(fill)
+        for gone in await reader.candle_dropped(scope):
+            if account := accounts.get(_key(gone)):
+                account.dropped.append(gone)
         for absence in await reader.candle_absences(scope):
             if account := accounts.get(_key(absence)):
                 account.absences.append(absence)

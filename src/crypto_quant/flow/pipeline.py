@@ -13,6 +13,7 @@ from crypto_quant.flow.collector import BinanceWSCollector
 from crypto_quant.flow.guard import StreamGuard
 from crypto_quant.flow.stats import PipelineStats
 from crypto_quant.flow.store_guard import StoreGuard
+from crypto_quant.flow.upkeep import Upkeep
 from crypto_quant.flow.writer import TimescaleWriter
 from crypto_quant.seams import Batch, Emit, Sink
 
@@ -57,6 +58,7 @@ class Pipeline:
         backfiller: Backfiller | None = None,
         guard: StreamGuard | None = None,
         store_guard: StoreGuard | None = None,
+        upkeep: Upkeep | None = None,
         stats_interval_s: float = 10.0,
         drain_s: float = 30.0,
         pending_limit: int = 200_000,
@@ -71,6 +73,7 @@ class Pipeline:
         self._backfiller = backfiller
         self._guard = guard
         self._store_guard = store_guard
+        self._upkeep = upkeep
         self._stats_interval_s = stats_interval_s
         self._drain_s = drain_s
         self._pending_limit = pending_limit
@@ -111,6 +114,8 @@ class Pipeline:
             others.append(asyncio.create_task(self._guard.run(), name="stream guard"))
         if self._store_guard is not None:
             others.append(asyncio.create_task(self._store_guard.run(), name="store guard"))
+        if self._upkeep is not None:
+            others.append(asyncio.create_task(self._upkeep.run(), name="upkeep"))
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
         try:
             watched: set[asyncio.Task[Any]] = {writing, collecting, stopping, *others}

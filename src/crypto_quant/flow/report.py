@@ -75,6 +75,7 @@ class SymbolReport(msgspec.Struct, kw_only=True):
     covered: list[RangeReport]
     absent: list[RangeReport]
     days: list[DayReport]
+    dropped: list[RangeReport] = []
 
     @property
     def sound(self) -> bool:
@@ -124,6 +125,7 @@ class CandleReport(msgspec.Struct, kw_only=True):
     verdicts: list[Verdict]
     covered: list[SlotRangeReport] = []
     absent: list[SlotRangeReport] = []
+    dropped: list[SlotRangeReport] = []
     sources: dict[str, int] = {}
 
     @property
@@ -169,9 +171,11 @@ class Report(msgspec.Struct, kw_only=True):
             "breaks": sum(each.breaks for each in self.symbols),
             "unaccounted": sum(each.unaccounted for each in self.symbols),
             "absent": sum(last.last - last.first + 1 for each in self.symbols for last in each.absent),
+            "dropped": sum(gone.last - gone.first + 1 for each in self.symbols for gone in each.dropped),
             "candles": sum(each.rows for each in self.candles),
             "candles_missing": sum(each.missing for each in self.candles),
             "candles_absent": sum(absent.slots for each in self.candles for absent in each.absent),
+            "candles_dropped": sum(gone.slots for each in self.candles for gone in each.dropped),
             "candles_misplaced": sum(each.misplaced for each in self.candles),
             "candles_equal": sum(each.equal for each in self.candles),
             "candles_different": sum(each.different for each in self.candles),

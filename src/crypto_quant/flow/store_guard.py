@@ -90,6 +90,7 @@ class StoreGuard:
         venue = self._intake.venue.value
         stored = RangeSet(await self._ledger.covered(venue, symbol, believed[0][0], believed[-1][1]))
         gone = [gap for first, last in believed for gap in stored.missing(first, last)]
+        gone = await self._not_on_purpose(symbol, None, gone)
         if not gone:
             return
         for gap in gone:
@@ -123,7 +124,8 @@ class StoreGuard:
         for open_ns in opens:
             slot = clock.slot(open_ns)
             stored.add(slot, slot)
-        gone: list[Gap] = [gap for begin, end in believed for gap in stored.missing(begin, end)]
+        gone = [gap for begin, end in believed for gap in stored.missing(begin, end)]
+        gone = await self._not_on_purpose(symbol, timeframe.value, gone)
         if not gone:
             return
         self._emit(
@@ -140,6 +142,14 @@ class StoreGuard:
         for gap in gone:
             confirmed.discard(*gap)
             clock.lost(*gap)
+
+    async def _not_on_purpose(self, symbol: str, timeframe: str | None, gone: list[Gap]) -> list[Gap]:
+        """Return what of ``gone`` was not dropped on purpose."""
+        if not gone:
+            return []
+        venue = self._intake.venue.value
+        dropped = RangeSet(await self._ledger.dropped(venue, symbol, timeframe, gone[0].first, gone[-1].last))
+        return [left for gap in gone for left in dropped.missing(*gap)]
 
     def _hint(self, symbol: str) -> str:
         if self._refilled:

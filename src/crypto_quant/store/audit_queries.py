@@ -77,14 +77,14 @@ ORDER BY trade_id LIMIT $7"""  # noqa: S608
 
 _FILLS = f"""
 SELECT venue, symbol, first_id, last_id, source, {_us("recorded_at")}, {_us("updated_at")}
-FROM coverage WHERE {_WANTED} ORDER BY venue, symbol, first_id"""  # noqa: S608
+FROM %s WHERE {_WANTED} ORDER BY venue, symbol, first_id"""  # noqa: S608
 
 _ABSENCES = f"""
 SELECT venue, symbol, first_id, last_id, proof FROM absences WHERE {_WANTED} ORDER BY venue, symbol, first_id"""  # noqa: S608
 
 _CANDLE_FILLS = f"""
 SELECT venue, symbol, timeframe, first_slot, last_slot, source, {_us("recorded_at")}, {_us("updated_at")}
-FROM candle_coverage WHERE {_WANTED} ORDER BY venue, symbol, timeframe, first_slot"""  # noqa: S608
+FROM %s WHERE {_WANTED} ORDER BY venue, symbol, timeframe, first_slot"""  # noqa: S608
 
 _CANDLE_ABSENCES = f"""
 SELECT venue, symbol, timeframe, first_slot, last_slot, proof
@@ -244,9 +244,16 @@ class AuditReader:
 
     async def fills(self, scope: Scope) -> list[Fill]:
         """Return what ``coverage`` claims, lowest first; empty where there is no such table."""
-        if not await self._exists("coverage"):
+        return await self._ranges("coverage", scope)
+
+    async def dropped(self, scope: Scope) -> list[Fill]:
+        """Return the ids that were dropped on purpose, lowest first; empty where there is no such table."""
+        return await self._ranges("dropped", scope)
+
+    async def _ranges(self, table: str, scope: Scope) -> list[Fill]:
+        if not await self._exists(table):
             return []
-        rows = await self._connection.fetch(_FILLS, *_scope(scope))
+        rows = await self._connection.fetch(_FILLS % table, *_scope(scope))
         return [Fill(*_in_ns(row, 5, 6)) for row in rows]
 
     async def absences(self, scope: Scope) -> list[Absence]:
@@ -257,9 +264,17 @@ class AuditReader:
 
     async def candle_fills(self, scope: Scope) -> list[CandleFill]:
         """Return what ``candle_coverage`` claims, lowest first; empty where there is no such table."""
-        if not await self._exists("candle_coverage"):
+        return await self._slots("candle_coverage", scope)
+
+    async def candle_dropped(self, scope: Scope) -> list[CandleFill]:
+        """Return the candles that were dropped on purpose, lowest first; empty where there is no such table."""
+        return await self._slots("candle_dropped", scope)
+
+    async def _slots(self, table: str, scope: Scope) -> list[CandleFill]:
+        if not await self._exists(table):
             return []
-        return [CandleFill(*_in_ns(row, 6, 7)) for row in await self._connection.fetch(_CANDLE_FILLS, *_scope(scope))]
+        rows = await self._connection.fetch(_CANDLE_FILLS % table, *_scope(scope))
+        return [CandleFill(*_in_ns(row, 6, 7)) for row in rows]
 
     async def candle_absences(self, scope: Scope) -> list[CandleAbsence]:
         """Return the candles that are known to exist nowhere, lowest first; empty where there is no such table."""

@@ -9,12 +9,18 @@ from datetime import UTC, datetime, timedelta
 
 from crypto_quant.continuity import Gap, RangeSet
 from crypto_quant.market import NS_PER_US, Timeframe
-from crypto_quant.seams import Covered, Source
+from crypto_quant.seams import Covered, Source, Table
 from crypto_quant.store.queries import Reading
 from crypto_quant.store.ranges import Claim, RangeTable, Series
 
 _IDS = RangeTable("coverage", "absences", ("venue", "symbol"), "first_id", "last_id")
 _SLOTS = RangeTable("candle_coverage", "candle_absences", ("venue", "symbol", "timeframe"), "first_slot", "last_slot")
+
+# what was dropped on purpose, as ranges of the same kind
+_DROPPED_IDS = RangeTable("dropped", "absences", ("venue", "symbol"), "first_id", "last_id")
+_DROPPED_SLOTS = RangeTable(
+    "candle_dropped", "candle_absences", ("venue", "symbol", "timeframe"), "first_slot", "last_slot"
+)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -72,6 +78,27 @@ async def extend(connection: Reading, covered: Iterable[Covered]) -> list[Covere
     return known
 
 
+async def drop(connection: Reading, series: Series, ranges: Sequence[tuple[int, int]], source: str) -> None:
+    """Take ids (of candles: slots), inclusive ranges, out of what is proven, and note that this was on purpose.
+
+    A series is (venue, symbol) or (venue, symbol, timeframe), ``source`` is ``policy`` or ``hand``. Call it in a READ
+    COMMITTED transaction, before the rows go.
+    """
+    proven, dropped = (_IDS, _DROPPED_IDS) if len(series) == 2 else (_SLOTS, _DROPPED_SLOTS)
+    await proven.retract(connection, series, ranges)
+    await dropped.extend(connection, {series: [(first, last, source) for first, last in ranges]})
+
+
+async def claims(connection: Reading, table: Table, wanted: Sequence[Series]) -> dict[Series, list[Claim]]:
+    """Return what is proven of each series of a table, lowest first; no range, no entry."""
+    return await (_IDS if table is Table.TRADES else _SLOTS).load(connection, wanted)
+
+
+async def load_dropped(connection: Reading, table: Table, wanted: Sequence[Series]) -> dict[Series, list[Claim]]:
+    """Return what was dropped of each series of a table on purpose, whether fetched again or not, lowest first."""
+    return await (_DROPPED_IDS if table is Table.TRADES else _DROPPED_SLOTS).load(connection, wanted)
+
+
 # -- the ids of trades --------------------------------------------------------------------------------------
 
 
@@ -114,12 +141,17 @@ async def load_absences(
 
 
 async def gaps(connection: Reading, venue: str, symbol: str) -> list[Gap]:
-    """Return the ids that are missing between the lowest and the highest proven one, absences left out."""
+    """Return the ids that are missing between the lowest and the highest proven one.
+
+    Those that exist nowhere, or were dropped on purpose, are not missing.
+    """
     covered = (await load(connection, venue, [symbol])).get(symbol, [])
     known = RangeSet((each.first, each.last) for each in covered)
     if covered:
         bounds = covered[0].first, covered[-1].last
-        for first, last in (await load_absences(connection, venue, [symbol])).get(symbol, []):
+        excused = (await load_absences(connection, venue, [symbol])).get(symbol, [])
+        dropped = (await load_dropped(connection, Table.TRADES, [(venue, symbol)])).get((venue, symbol), [])
+        for first, last in [*excused, *((low, high) for low, high, _ in dropped)]:
             if bounds[0] <= last and first <= bounds[1]:
                 known.add(max(first, bounds[0]), min(last, bounds[1]))
     return known.gaps()
@@ -185,24 +217,45 @@ async def cover_stored_candles(
     on, as ``stored``. One statement reads no more than the index of these spans. Call it in a READ COMMITTED
     transaction.
     """
+    moments = {series: (_moment(first_ns), _moment(end_ns)) for series, (first_ns, end_ns) in spans.items()}
+    rows = await _candle_islands(connection, venue, moments)
+    found = [Covered(venue, symbol, first, last, Source.STORED, frame) for symbol, frame, first, last in rows]
+    await extend(connection, found)
+    return found
+
+
+async def candle_ranges(
+    connection: Reading, wanted: Sequence[Series], start: datetime, end: datetime
+) -> dict[Series, list[tuple[int, int]]]:
+    """Return the slots of the stored candles of these series that open from ``start`` to before ``end``."""
+    found: dict[Series, list[tuple[int, int]]] = {}
+    for venue in {series[0] for series in wanted}:
+        spans = {(symbol, Timeframe(frame)): (start, end) for there, symbol, frame in wanted if there == venue}
+        for symbol, frame, first, last in await _candle_islands(connection, venue, spans):
+            found.setdefault((venue, symbol, frame), []).append((first, last))
+    return found
+
+
+async def _candle_islands(
+    connection: Reading, venue: str, spans: Mapping[tuple[str, Timeframe], tuple[datetime, datetime]]
+) -> list[tuple[str, str, int, int]]:
+    """Return the runs of stored candles within the spans: symbol, timeframe, first and last slot (inclusive)."""
     if not spans:
         return []
     series = list(spans)
-    since = [_moment(spans[each][0]) for each in series]
+    since = [spans[each][0] for each in series]
     rows = await connection.fetch(
         _CANDLE_ISLANDS,
         venue,
         [symbol for symbol, _ in series],
         [timeframe.value for _, timeframe in series],
         since,
-        [_moment(spans[each][1]) for each in series],
+        [spans[each][1] for each in series],
         [timeframe.length_s for _, timeframe in series],
         [timeframe.slot_base_s for _, timeframe in series],
         min(since),
     )
-    found = [Covered(venue, row[0], row[2], row[3], Source.STORED, row[1]) for row in rows]
-    await extend(connection, found)
-    return found
+    return [tuple(row) for row in rows]
 
 
 def _covered(found: Mapping[Series, Iterable[Claim]]) -> list[Covered]:

@@ -92,6 +92,8 @@ def _grant_hint(said: str) -> str:
         ("temporary tables", "GRANT TEMPORARY ON DATABASE the_database TO the user of the URL"),
         ("for database", "GRANT CREATE, TEMPORARY ON DATABASE the_database TO the user of the URL"),
         ("for table coverage", "GRANT SELECT, INSERT, UPDATE, DELETE ON coverage, absences TO the user of the URL"),
+        ("dropped", "GRANT SELECT ON dropped, candle_dropped, policies TO the user of the URL"),
+        ("for table policies", "GRANT SELECT ON dropped, candle_dropped, policies TO the user of the URL"),
         ("for table", "GRANT SELECT, INSERT ON trades, candles, crypto_quant_schema TO the user of the URL"),
     )
     for words, grant in grants:

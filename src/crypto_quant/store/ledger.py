@@ -6,7 +6,7 @@ from contextlib import suppress
 from crypto_quant.continuity import RangeSet
 from crypto_quant.errors import StoreUnavailable
 from crypto_quant.market import Timeframe
-from crypto_quant.seams import KnownSlots
+from crypto_quant.seams import KnownSlots, Table
 from crypto_quant.store import coverage
 from crypto_quant.store.timescale import TimescaleSink
 
@@ -68,6 +68,17 @@ class StoreLedger:
         async with self._sink.reading() as connection, connection.transaction():
             await coverage.retract(connection, venue, symbol, ranges)
 
+    async def dropped(
+        self, venue: str, symbol: str, timeframe: str | None, first: int, last: int
+    ) -> list[tuple[int, int]]:
+        """Return what of ``first`` to ``last`` was dropped on purpose: ids, or with a timeframe slots; inclusive."""
+        table, series = (
+            (Table.TRADES, (venue, symbol)) if timeframe is None else (Table.CANDLES, (venue, symbol, timeframe))
+        )
+        async with self._sink.reading() as connection:
+            found = (await coverage.load_dropped(connection, table, [series])).get(series, [])
+        return RangeSet((low, high) for low, high, _ in found).within(first, last)
+
     async def held_slots(
         self, venue: str, symbol: str, timeframe: Timeframe, first_ns: int, end_ns: int
     ) -> list[tuple[int, int]]:
@@ -127,6 +138,8 @@ class StoreLedger:
             if unproven:
                 covered = await coverage.load_slots(connection, list(series))
             absent = await coverage.load_absent_slots(connection, list(series))
+            for name, dropped in (await coverage.load_dropped(connection, Table.CANDLES, list(series))).items():
+                absent.setdefault(name, []).extend((first, last) for first, last, _ in dropped)
         newest = {(venue, row[0], row[1]): row[3] * 1000 for row in ends}
         return {
             key: KnownSlots(

@@ -56,9 +56,24 @@ EXPECTED: Mapping[str, Mapping[str, str]] = {
         "venue": _TEXT, "symbol": _TEXT, "timeframe": _TEXT, "first_slot": _ID, "last_slot": _ID, "proof": _TEXT,
         "proven_at": _TIME,
     },
+    "dropped": {
+        "venue": _TEXT, "symbol": _TEXT, "first_id": _ID, "last_id": _ID, "source": _TEXT, "newest": "boolean",
+        "recorded_at": _TIME, "updated_at": _TIME,
+    },
+    "candle_dropped": {
+        "venue": _TEXT, "symbol": _TEXT, "timeframe": _TEXT, "first_slot": _ID, "last_slot": _ID, "source": _TEXT,
+        "newest": "boolean", "recorded_at": _TIME, "updated_at": _TIME,
+    },
+    "policies": {
+        "table_name": _TEXT, "columnstore_after": "interval", "drop_after": "interval", "export_directory": _TEXT,
+        "declared_at": _TIME,
+    },
 }  # fmt: skip
 # which version made a table, where it was not the first
-_MADE_BY = {"coverage": 2, "absences": 2, "verdicts": 3, "candle_coverage": 4, "candle_absences": 4}
+_MADE_BY = {
+    "coverage": 2, "absences": 2, "verdicts": 3, "candle_coverage": 4, "candle_absences": 4,
+    "dropped": 5, "candle_dropped": 5, "policies": 5,
+}  # fmt: skip
 
 
 class Migration(msgspec.Struct, frozen=True):
@@ -154,7 +169,7 @@ async def _apply_next(connection: asyncpg.Connection) -> str | None:
         await _refuse_encoding(connection)
         tier = await prepare_tier(connection)
         await connection.execute(_CREATE_RECORD)
-    await _reach_extension(connection)
+    await reach_extension(connection)
     await connection.execute(following.for_tier(tier))
     await connection.execute(
         "INSERT INTO crypto_quant_schema (version, name, checksum) VALUES ($1, $2, $3)",
@@ -249,10 +264,14 @@ async def _refuse_encoding(connection: asyncpg.Connection) -> None:
         )
 
 
-async def _reach_extension(connection: asyncpg.Connection) -> None:
-    """Put the extension's schema on the search path of this transaction, so that its functions are found."""
+async def reach_extension(connection: asyncpg.Connection, *, lasting: bool = False) -> None:
+    """Put the extension's schema on the search path of this transaction, so that its functions are found.
+
+    ``lasting``: of the session.
+    """
     await connection.execute(
-        "SELECT set_config('search_path', current_setting('search_path') || ', ' || quote_ident(n.nspname), true)"
+        "SELECT set_config('search_path', current_setting('search_path') || ', ' || quote_ident(n.nspname), NOT $1)"
         " FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace"
-        " WHERE e.extname = 'timescaledb'"
+        " WHERE e.extname = 'timescaledb'",
+        lasting,
     )

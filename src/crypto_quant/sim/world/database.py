@@ -214,6 +214,12 @@ class WorldLedger:
         """No running recorder asks this."""
         raise NotImplementedError
 
+    async def dropped(
+        self, venue: str, symbol: str, timeframe: str | None, first: int, last: int
+    ) -> Sequence[tuple[int, int]]:
+        """Nobody drops anything here."""
+        return ()
+
     async def candle_opens(self, venue: str, symbol: str, timeframe: str, first_ns: int, last_ns: int) -> Sequence[int]:
         """Return the open times (ns) of the candles stored between two times, both inclusive."""
         await asyncio.sleep(0.001)

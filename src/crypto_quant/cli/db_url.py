@@ -1,0 +1,55 @@
+"""Which database a verb of ``db`` means, the one that was given or the local one, and a connection to it."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from crypto_quant.config import Settings, load
+from crypto_quant.store.embedded import EmbeddedDatabase
+
+# a statement may read or drop a year of trades
+_STATEMENT_TIMEOUT_S = 6 * 3600.0
+
+database_url = click.option(
+    "--database-url",
+    metavar="URL",
+    help="A PostgreSQL or TimescaleDB of your own.  [default: the local database]",
+)
+
+
+def settings(given: str | None = None) -> Settings:
+    """Return the settings that hold, with the URL of the command line where one was given."""
+    return load({"database_url": given}, os.environ)
+
+
+def local() -> EmbeddedDatabase:
+    """Return the local database, running or not."""
+    chosen = settings().data_dir
+    return EmbeddedDatabase(Path(chosen) if chosen else None)
+
+
+def given_url(given: str | None) -> str:
+    """Return the URL to connect to; the local database is started when none was given."""
+    return settings(given).database_url or local().start()
+
+
+def with_database(given: str | None, work: Callable[[Any], Awaitable[Any]]) -> Any:  # noqa: ANN401
+    """Return what ``work`` makes of a connection to the database, whose schema is brought up to date first."""
+
+    async def run() -> Any:  # noqa: ANN401
+        # asyncpg is only needed here
+        from crypto_quant.store.migrate import migrate  # noqa: PLC0415
+        from crypto_quant.store.timescale import connect  # noqa: PLC0415
+
+        connection = await connect(given_url(given), command_timeout_s=_STATEMENT_TIMEOUT_S)
+        try:
+            await migrate(connection)
+            return await work(connection)
+        finally:
+            await connection.close()
+
+    return asyncio.run(run())
