@@ -5,7 +5,7 @@ import io
 import json
 import random
 import zipfile
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import date
 from hashlib import sha256
@@ -27,7 +27,7 @@ from crypto_quant.flow.delivery import Delivery
 from crypto_quant.flow.rest import ExchangeRest
 from crypto_quant.flow.stats import PipelineStats
 from crypto_quant.market import Venue
-from crypto_quant.seams import HttpAnswer, Source, Table
+from crypto_quant.seams import HttpAnswer, Lines, Source, Table
 
 T_US = 1_790_856_000_000_000  # 2026-10-01T12:00:00Z
 
@@ -263,7 +263,8 @@ async def test_a_large_hole_does_not_hold_up_the_small(tmp_path: Path, monkeypat
     assert it.stored() == [*range(100, 400), *range(440, 450)]
 
 
-async def test_a_refused_row_is_not_claimed_as_proven() -> None:
+@pytest.mark.parametrize("as_text", [False, True])
+async def test_a_refused_row_is_not_claimed_as_proven(as_text: bool) -> None:
     sink = MemorySink(refuses=lambda row: row.endswith(b"\t7\n"))
     quarantine = MemoryQuarantine()
     delivery = Delivery(sink, Venue.SPOT, quarantine=quarantine, emit=Journal(), rng=random.Random(1))  # noqa: S311
@@ -277,7 +278,9 @@ async def test_a_refused_row_is_not_claimed_as_proven() -> None:
 
     sink.write = noting  # type: ignore[assignment]
     ids = [5, 6, 7, 8, 10]
-    rows = [f"t\tspot\tbtcusdt\t{number}\n".encode() for number in ids]
+    rows: Sequence[bytes] = [f"t\tspot\tbtcusdt\t{number}\n".encode() for number in ids]
+    if as_text:
+        rows = Lines([b"".join(rows[:2]), b"".join(rows[2:])], len(rows))
     # 9 has been neutralised: it is proven, and has no row
     await delivery.trades("btcusdt", ids, rows, [Gap(5, 10)], Source.REST)
     proven = {number: source for first, last, source in covered for number in range(first, last + 1)}
