@@ -30,13 +30,9 @@ format: ## Put the format right
 	.venv/bin/ruff format . scripts/test-databases
 	.venv/bin/ruff check --fix . scripts/test-databases
 
-bench: ## Measure wire to committed rows against a bare COPY of the same rows, and against cryptofeed
+bench: ## Measure speed, latency, start, idling, disk: half an hour; make bench ARGS="throughput" measures that alone
 	@$(UV) sync --quiet --locked
-	@CRYPTO_QUANT_TEST_FSYNC=on scripts/with-databases .venv/bin/python benchmarks/run.py $(ARGS)
-	@.venv/bin/python benchmarks/hotpath.py
-	@.venv/bin/python benchmarks/hotpath.py --instructions
-	@CRYPTO_QUANT_TEST_FSYNC=on scripts/with-databases sh -ec \
-		'for what in backfill latency start idle; do .venv/bin/python benchmarks/$$what.py; done'
+	@CRYPTO_QUANT_TEST_FSYNC=on scripts/with-databases .venv/bin/python benchmarks/all.py $(ARGS)
 
 peers: ## Put the same faults to cryptofeed and to crypto-quant, and count what each has lost
 	@$(UV) sync --quiet --locked
@@ -48,6 +44,6 @@ docs: ## Write docs/command-line.md anew from the commands' own help
 
 clean: ## Stop the test databases; remove .venv and everything made by tools
 	@scripts/test-databases stop
-	rm -rf .venv .tools .peers .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov dist \
+	rm -rf .venv .tools .peers .mypy_cache .pytest_cache .ruff_cache .hypothesis figures .coverage .coverage.* htmlcov dist \
 		scripts/community-database/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
