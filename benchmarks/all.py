@@ -1,4 +1,4 @@
-"""All that is measured, one after the other, so that nothing disturbs what is being timed: tables, and a JSON file each.
+"""All that is measured, one after the other, so that nothing disturbs what is timed: tables, and JSON.
 
     make bench                                         everything but the soak: half an hour
     make bench ARGS="throughput latency"               these two
