@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from decimal import Decimal
 
+import msgspec
 import pytest
 from databases import fresh_database
 from doubles import MemorySink
@@ -353,6 +354,35 @@ async def test_what_is_written_is_covered(sink: Sink) -> None:
     await sink.write(proving([37, 38, 39, 30, 31, 32, 33, 34]))
     assert await proven(sink) == [(10, 40)]
     assert await proven(sink, "ethusdt") == [(5, 6)]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        pytest.param(range(5000), range(5000, 5010), id="one after the other"),
+        pytest.param(range(5000), range(4990, 5010), id="the second repeats rows of the first"),
+        # whoever comes second in the database waits for the other one there, and that one for its turn: not for ever
+        pytest.param(range(10, 5010), range(5000, 5020), id="each may wait for the other"),
+        pytest.param(range(5000, 5010), range(5000), id="the later ids first"),
+    ],
+)
+async def test_batches_in_an_order_at_once(sink: Sink, first: range, second: range) -> None:
+    batches = [msgspec.structs.replace(proving(ids), order=order) for order, ids in ((1, first), (2, second))]
+    receipts = await asyncio.gather(*(sink.write(batch) for batch in batches))
+    ids = sorted({*first, *second})
+    assert [receipt.written + receipt.duplicates for receipt in receipts] == [len(first), len(second)]
+    assert sum(receipt.written for receipt in receipts) == len(ids)
+    assert await stored(sink, "trade_id") == ids
+    assert await proven(sink) == [(ids[0], ids[-1])]
+    # and nobody waits for a batch that has been refused
+    refused = Batch(
+        Table.TRADES, [trade(9000, price="12,5")], [Covered("spot", "btcusdt", 9000, 9000, Source.STREAM)], 3
+    )
+    outcome = await asyncio.gather(
+        sink.write(refused), sink.write(msgspec.structs.replace(proving([9001]), order=4)), return_exceptions=True
+    )
+    assert isinstance(outcome[0], StoreRejected)
+    assert await proven(sink) == [(ids[0], ids[-1]), (9001, 9001)]
 
 
 async def test_ids_without_a_row_are_covered(sink: Sink) -> None:
