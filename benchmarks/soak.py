@@ -35,7 +35,7 @@ def run(url: str, count: int, rate: float, minutes: float, warm_up: float, port:
     time.sleep(3)
     recorder = Program(
         "record", *symbols, *(word for stream in STREAMS for word in ("--stream", stream)), "--log-format", "json",
-        "--log-level", "WARNING", "--ws-url", f"ws://127.0.0.1:{port}", "--database-url", url,
+        "--ws-url", f"ws://127.0.0.1:{port}", "--database-url", url,
     )  # fmt: skip
     samples: list[tuple[float, float, float]] = []
     began = time.monotonic()
@@ -62,7 +62,7 @@ def run(url: str, count: int, rate: float, minutes: float, warm_up: float, port:
         "slope_mb_per_hour": slope * 3600,
         "cpu_us_per_trade": samples[-1][2] / final["trades_received"] * 1e6,
         "cpu_share": (samples[-1][2] - samples[0][2]) / (samples[-1][0] - samples[0][0]),
-        "told": [line["event"] for line in recorder.lines if line["level"] != "info"],
+        "told": sorted({line["event"] for line in recorder.lines if line["level"] != "info"}),
         **{name: final[name] for name in _COUNTED},
         "samples": samples,
     }
