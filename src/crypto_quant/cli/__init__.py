@@ -16,6 +16,7 @@ VERBS = {
     "backfill": "crypto_quant.cli.backfill",
     "db": "crypto_quant.cli.db",
     "demo": "crypto_quant.cli.demo",
+    "query": "crypto_quant.cli.query",
     "record": "crypto_quant.cli.record",
     "repair": "crypto_quant.cli.repair",
     "sim": "crypto_quant.cli.sim",
