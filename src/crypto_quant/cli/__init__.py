@@ -14,6 +14,7 @@ from crypto_quant.errors import CryptoQuantError
 # verb -> module that holds a click command of the same name, or of the one behind the colon
 VERBS = {
     "backfill": "crypto_quant.cli.backfill",
+    "candles": "crypto_quant.cli.candles",
     "db": "crypto_quant.cli.db",
     "demo": "crypto_quant.cli.demo",
     "export": "crypto_quant.cli.export",

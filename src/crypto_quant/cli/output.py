@@ -15,7 +15,7 @@ class OutputFailed(CryptoQuantError):
 class Output:
     """Bytes to stdout; call it with each piece."""
 
-    def __call__(self, data: bytes) -> None:
+    def __call__(self, data: bytes | memoryview) -> None:
         """Write the piece. Ends the program quietly when nobody reads on (``| head``); raises OutputFailed."""
         try:
             sys.stdout.buffer.write(data)

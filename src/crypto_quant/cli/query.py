@@ -7,13 +7,15 @@ from pathlib import Path
 
 import click
 
+from crypto_quant.cli.export import needed
 from crypto_quant.cli.output import Output
-from crypto_quant.cli.record import embedded_url, loop_factory
+from crypto_quant.cli.record import loop_factory, recorded_url
 from crypto_quant.cli.tables import AsJson, AsTable, Form
 from crypto_quant.config import load
+from crypto_quant.errors import ConfigError
 from crypto_quant.store.question import Answer, ask
 
-FORMATS = ("table", "json", "ndjson", "csv")
+FORMATS = ("table", "json", "ndjson", "csv", "parquet")
 
 
 @click.command()
@@ -27,14 +29,18 @@ FORMATS = ("table", "json", "ndjson", "csv")
 def query(statement: str, form: str, database_url: str | None, config: Path | None) -> None:
     """Answer one SQL statement, in a transaction that cannot write; '-' reads it from stdin.
 
-    Rows are written as they come, however many there are. Times are UTC; in JSON exact numbers are strings. Example:
+    Rows are written as they come, however many there are; for parquet, which is binary, they are all held first. Times
+    are UTC; in JSON exact numbers are strings. Example:
     crypto-quant query "SELECT symbol, count(*) FROM trades WHERE time > now() - interval '1 hour' GROUP BY symbol"
     """
     settings = load({"database_url": database_url}, os.environ, config)
     if statement == "-":
         statement = sys.stdin.read()
+    if form == "parquet":
+        _parquet(recorded_url(settings), statement)
+        return
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(_query(settings.database_url or embedded_url(settings), statement, form))
+        runner.run(_query(recorded_url(settings), statement, form))
 
 
 async def _query(url: str, statement: str, form: str) -> None:
@@ -53,3 +59,20 @@ async def _write(answer: Answer, form: str, write: Output) -> None:
     )
     await answer.rows(shape.rows)
     shape.end()
+
+
+def _parquet(url: str, statement: str) -> None:
+    """Write the answer as Parquet: a column's decimals are known only when all of its numbers are."""
+    if sys.stdout.isatty():
+        raise ConfigError(
+            "parquet is no text for a terminal", hint="Send it to a file: --format parquet > answer.parquet"
+        )
+    needed("pyarrow", "numpy")
+    from crypto_quant.lake.lake import encoded  # noqa: PLC0415 - heavy, and an extra
+    from crypto_quant.reading.database import Database  # noqa: PLC0415
+
+    with Database(url) as database:
+        table = database.sql(statement)
+    output = Output()
+    output(encoded(table))
+    output.flush()
