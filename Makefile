@@ -5,7 +5,7 @@ UV := scripts/uv
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench peers docs clean
+.PHONY: help demo test foreign lint format bench peers docs clean
 
 help: ## Show these targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1|/' | awk -F'|' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -18,6 +18,10 @@ demo: ## Record a simulated market into a local database for half a minute; offl
 test: ## Run all tests, on real databases; make test ARGS="-k embedded" runs some
 	@$(UV) sync --quiet --locked
 	@scripts/with-databases .venv/bin/python -m pytest --cov=crypto_quant --cov-report=term $(ARGS)
+
+foreign: ## Have freqtrade, hftbacktest and nautilus_trader read what is exported; installs them in .peers
+	@$(UV) sync --quiet --locked
+	@CRYPTO_QUANT_TEST_FOREIGN=1 scripts/with-databases .venv/bin/python -m pytest tests/integration/test_export_foreign.py $(ARGS)
 
 lint: ## Check format, lint and types
 	@$(UV) sync --quiet --locked

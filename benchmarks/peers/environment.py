@@ -1,8 +1,9 @@
-"""An environment of its own for cryptofeed, which needs a newer Python than this project does.
+"""Environments of their own for programs that we did not write: cryptofeed, and what reads our exports.
 
-    python benchmarks/peers/environment.py      make it, print the path of its interpreter
+    python benchmarks/peers/environment.py      make cryptofeed's, print the path of its interpreter
 
-It lies in ``.peers`` and holds what ``cryptofeed.txt`` locks. Nothing of it is a dependency of this project.
+Each lies in ``.peers`` and holds what a lock says. Nothing of them is a dependency of this project; most need a newer
+Python than it does.
 """
 
 # ruff: noqa: S603  # it runs programs for a living
@@ -16,31 +17,37 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LOCK = Path(__file__).parent / "cryptofeed.txt"
-HOME = REPOSITORY / ".peers" / "cryptofeed"
+HOMES = REPOSITORY / ".peers"
 TABLE = Path(__file__).parent / "cryptofeed.sql"
 NEEDS = (3, 13)
 VARIABLE = "CRYPTO_QUANT_PEERS_PYTHON"
 
 
 class Unavailable(Exception):
-    """cryptofeed cannot be had here; the text says why."""
+    """A program cannot be had here; the text says why."""
 
 
 def cryptofeed_python() -> Path:
-    """Return the interpreter that has the locked cryptofeed; the environment is made when it is not there.
+    """Return the interpreter that has the locked cryptofeed. Raises Unavailable."""
+    return locked_python(LOCK)
+
+
+def locked_python(lock: Path) -> Path:
+    """Return the interpreter that has what a lock names; the environment is made when it is not there.
 
     Raises Unavailable without a Python 3.13, or when the packages cannot be installed.
     """
-    python, made_from = HOME / "bin" / "python", HOME / "cryptofeed.txt"
-    if made_from.exists() and made_from.read_bytes() == LOCK.read_bytes() and _version(python) >= NEEDS:
+    home = HOMES / lock.stem
+    python, made_from = home / "bin" / "python", home / lock.name
+    if made_from.exists() and made_from.read_bytes() == lock.read_bytes() and _version(python) >= NEEDS:
         return python
     chosen = next((each for each in _candidates() if _version(each) >= NEEDS), None)
     if chosen is None:
         raise Unavailable(f"it needs Python {NEEDS[0]}.{NEEDS[1]}, and none was found; name one in {VARIABLE}")
-    shutil.rmtree(HOME, ignore_errors=True)
-    _uv("venv", "--quiet", "--python", str(chosen), str(HOME))
-    _uv("pip", "install", "--quiet", "--python", str(python), "-r", str(LOCK))
-    shutil.copyfile(LOCK, made_from)
+    shutil.rmtree(home, ignore_errors=True)
+    _uv("venv", "--quiet", "--python", str(chosen), str(home))
+    _uv("pip", "install", "--quiet", "--python", str(python), "-r", str(lock))
+    shutil.copyfile(lock, made_from)
     return python
 
 

@@ -25,8 +25,9 @@ REACH: dict[str, set[str]] = {
     # The one room of sim that drives the recorder, through its seams; it checks with the exchange's own code.
     "sim/world": GROUND | RULES | {"flow", "sim"},
     "reading": GROUND | RULES | {"store"},
+    "lake": GROUND | RULES | {"reading", "store"},
     "compose": GROUND | RULES | {"flow", "store", "net", "ops"},
-    "cli": GROUND | RULES | {"flow", "store", "net", "ops", "reading", "sim", "sim/world", "compose"},
+    "cli": GROUND | RULES | {"flow", "store", "net", "ops", "reading", "lake", "sim", "sim/world", "compose"},
     "__main__": {"cli"},
     # The public names, imported when they are first used.
     "__init__": GROUND | RULES | {"flow", "reading", "compose"},
@@ -43,8 +44,8 @@ HOMES: dict[str, set[str]] = {
     "click": {"cli"},
     "rich": {"ops", "cli"},
     "uvloop": {"cli"},
-    "pyarrow": {"reading"},
-    "numpy": {"reading"},
+    "pyarrow": {"reading", "lake"},
+    "numpy": {"reading", "lake"},
     "polars": {"reading"},
     "pandas": {"reading"},
 }

@@ -1,15 +1,13 @@
 """``verify`` and ``repair`` as the programs that they are: exit codes, stdout for results, stderr for the rest."""
 
-import asyncio
 import json
 import os
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import NamedTuple
 
 import asyncpg
 import pytest
+from commands import program
 from recording import assert_candles_equal, assert_trades_equal, recording
 
 from crypto_quant.sim.clock import MAX
@@ -18,26 +16,6 @@ from crypto_quant.sim.symbols import invented
 from crypto_quant.sim.synthetic import SyntheticTape
 
 START_US = 1_790_898_600_000_000  # 2026-10-01T23:50:00Z
-
-
-class Done(NamedTuple):
-    """What a program has said."""
-
-    code: int
-    out: str
-    err: str
-
-
-async def program(url: str, directory: Path, *words: str) -> Done:
-    """Run crypto-quant; it may take a minute."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("CRYPTO_QUANT_")}
-    environment |= {"CRYPTO_QUANT_DATABASE_URL": url, "CRYPTO_QUANT_DATA_DIR": str(directory), "COLUMNS": "80"}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "crypto_quant", *words, env=environment, cwd=directory,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    out, err = await asyncio.wait_for(process.communicate(), 60)
-    return Done(process.returncode or 0, out.decode(), err.decode())
 
 
 @pytest.fixture

@@ -11,11 +11,15 @@ import click
 
 from crypto_quant.errors import CryptoQuantError
 
-# verb -> module that holds a click command of the same name
+# verb -> module that holds a click command of the same name, or of the one behind the colon
 VERBS = {
     "backfill": "crypto_quant.cli.backfill",
+    "candles": "crypto_quant.cli.candles",
     "db": "crypto_quant.cli.db",
     "demo": "crypto_quant.cli.demo",
+    "export": "crypto_quant.cli.export",
+    "import": "crypto_quant.cli.bring_in:bring_in",
+    "query": "crypto_quant.cli.query",
     "record": "crypto_quant.cli.record",
     "repair": "crypto_quant.cli.repair",
     "sim": "crypto_quant.cli.sim",
@@ -31,10 +35,10 @@ class _LazyVerbs(click.Group):
         return sorted(VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        module = VERBS.get(cmd_name)
-        if module is None:
+        if cmd_name not in VERBS:
             return None
-        command: click.Command = getattr(importlib.import_module(module), cmd_name)
+        module, _, name = VERBS[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name or cmd_name)
         return command
 
 

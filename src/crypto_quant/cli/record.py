@@ -13,6 +13,7 @@ import msgspec
 
 from crypto_quant.compose import open_recorder
 from crypto_quant.config import Settings, load
+from crypto_quant.errors import ConfigError
 from crypto_quant.flow.pipeline import Ending
 from crypto_quant.market import Venue
 from crypto_quant.ops import log
@@ -96,6 +97,23 @@ def embedded_url(settings: Settings) -> str:
     from crypto_quant.store.embedded import EmbeddedDatabase  # noqa: PLC0415  # heavy, and only needed here
 
     return EmbeddedDatabase(data_dir(settings)).start()
+
+
+def recorded_url(settings: Settings) -> str:
+    """Return the URL of a database to read from; the embedded one is not made for that. Raises ConfigError."""
+    if settings.database_url is not None:
+        return settings.database_url
+    from crypto_quant.compose import data_dir  # noqa: PLC0415
+    from crypto_quant.store.embedded import EmbeddedDatabase  # noqa: PLC0415
+
+    database = EmbeddedDatabase(data_dir(settings))
+    if not database.exists():
+        raise ConfigError(
+            "nothing was ever recorded here: there is no embedded database",
+            subject=str(database.directory),
+            hint="Record first, crypto-quant record SYMBOL; or name a database with --database-url",
+        )
+    return database.start()
 
 
 def loop_factory() -> Any:  # noqa: ANN401

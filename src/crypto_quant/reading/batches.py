@@ -22,7 +22,8 @@ class Batches(Iterator[pa.RecordBatch]):
     """Record batches of one range, in order and in bounded memory, as of one moment.
 
     Iterate over it once, or hand it to whatever takes an Arrow stream (``polars.from_arrow``, DuckDB, a Parquet
-    writer, ``reader()``). ``lacks`` is what is missing of it. Leaving it early: ``close()``, or use it as a context.
+    writer, ``reader()``). ``lacks`` is what is missing of it; what turns
+    out to be gone joins it behind the last batch. Leaving it early: ``close()``, or use it as a context.
     """
 
     def __init__(
@@ -34,10 +35,15 @@ class Batches(Iterator[pa.RecordBatch]):
         close: ExitStack,
     ) -> None:
         self.schema = schema
-        self.lacks = tuple(lacks)
+        self._lacks = lacks
         self.span = span
         self._batches = batches
         self._close = close
+
+    @property
+    def lacks(self) -> tuple[Lack, ...]:
+        """What is missing, as far as it is known by now."""
+        return tuple(self._lacks)
 
     def __next__(self) -> pa.RecordBatch:
         try:

@@ -255,9 +255,14 @@ class Database:
         choice_of(on_gap, "on_gap", ON_GAP)
         with ExitStack() as stack:
             snapshot = stack.enter_context(self._snapshot())
-            source = Source(self._worker, snapshot, venue, symbol, lambda lacks: _judge(lacks, what, on_gap))
-            stretch, batches = begin(source, snapshot)
-            opened = Batches(schema, batches, stretch.lacks, stretch.span, stack.pop_all())
+            told: list[Lack] = []
+
+            def judge(lacks: Sequence[Lack]) -> None:
+                told.extend(lacks)
+                _judge(lacks, what, on_gap)
+
+            stretch, batches = begin(Source(self._worker, snapshot, venue, symbol, judge), snapshot)
+            opened = Batches(schema, batches, told, stretch.span, stack.pop_all())
             self._open.add(opened)
             return opened
         raise AssertionError("unreachable: nothing above is swallowed")

@@ -273,6 +273,35 @@ class Snapshot:
         )
         return [row[0] * NS_PER_US for row in rows]
 
+    # -- what an export asks besides ----------------------------------------------------------------------
+
+    async def proofs_of_absence(self, *series: str) -> list[tuple[int, int, str]]:
+        """Return what is proven not to exist of a series (venue, symbol, and of candles timeframe), with the proof."""
+        table, unit = ("absences", "id") if len(series) == 2 else ("candle_absences", "slot")
+        if not await self._exists(table):
+            return []
+        names = ("venue", "symbol", "timeframe")[: len(series)]
+        of_series = " AND ".join(f"{name} = ${at}" for at, name in enumerate(names, 1))
+        rows = await self._connection.fetch(
+            f"SELECT first_{unit}, last_{unit}, proof FROM {table} WHERE {of_series} ORDER BY 1",  # noqa: S608
+            *series,
+        )
+        return [(row[0], row[1], row[2]) for row in rows]
+
+    async def scales(self, venue: str, symbol: str, span: Span, timeframe: str | None) -> tuple[int, int]:
+        """Return how many decimals the prices and the quantities (of candles: volumes) of a span need; reads it all."""
+        price, quantity = "price", "quantity"
+        if timeframe is not None:
+            price, quantity = "unnest(ARRAY[open, high, low, close])", "volume"
+        columns = f"{price} AS price, {quantity} AS quantity"
+        table, of_rows = ("trades", _OF_SYMBOL) if timeframe is None else ("candles", _OF_SERIES)
+        row = await self._connection.fetchrow(
+            f"SELECT max(min_scale(price)), max(min_scale(quantity)) FROM (SELECT {columns} FROM {table}"  # noqa: S608
+            f" WHERE {of_rows}) AS given",
+            *span_values(venue, symbol, span, timeframe),
+        )
+        return (row[0] or 0, row[1] or 0) if row else (0, 0)
+
     # -- anything -----------------------------------------------------------------------------------------
 
     async def columns(self, query: str) -> list[tuple[str, str]]:
