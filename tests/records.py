@@ -14,6 +14,7 @@ from crypto_quant.seams import Covered, Source, Table
 from crypto_quant.store import coverage
 from crypto_quant.store.migrate import migrate
 from crypto_quant.store.partitions import create_partition, partition_of
+from crypto_quant.store.retention import drop_before
 from crypto_quant.store.tier import Tier
 from crypto_quant.store.timescale import connect
 
@@ -104,6 +105,13 @@ class Record:
         covered = [Covered(venue, symbol, *each, source, timeframe) for each in RangeSet(ranges).ranges()]
         async with self.connection() as connection, connection.transaction(isolation="read_committed"):
             await coverage.extend(connection, covered)
+
+    async def drop_before(self, moment: datetime, table: Table = Table.TRADES) -> None:
+        """Drop on purpose what ended at or before ``moment``."""
+        async with self.connection() as connection:
+            fates = await drop_before(connection, table, moment, source="hand")
+        assert fates, "nothing was there to be dropped"
+        assert not any(fate.kept for fate in fates), fates
 
     async def execute(self, statement: str, *values: object) -> None:
         async with self.connection() as connection:

@@ -6,10 +6,10 @@ is linked with a stored trade outside: before the first one and after the last o
 Candles are known by slot, and the slots of a stretch follow from the clock.
 
 An id is known when it is stored, or when it is proven that no source has it. What no row and no proof speaks of is
-missing; where not even the ids can be told, at the ends of the record, it is unproven.
+missing, or was dropped on purpose; where not even the ids can be told, at the ends of the record, it is unproven.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -21,14 +21,18 @@ from crypto_quant.market import NS_PER_US, utc_text
 MISSING = "missing"
 UNPROVEN = "unproven"
 GONE = "gone"
+DROPPED = "dropped"
+
+_ID_MAX = 2**63 - 1
 
 
 class Lack(msgspec.Struct, frozen=True):
     """A part of a stretch of time of which not all is there.
 
     Within ``start`` (inclusive) to ``end`` (exclusive), in ns, there lack the ids or slots ``first`` to ``last``, both
-    inclusive; None: nobody can tell which. ``why`` is ``missing`` (between others that are known), ``gone`` (proven to
-    have been stored, and not in the tables now) or ``unproven`` (at an end of the record).
+    inclusive; None: nobody can tell which. ``why`` is ``missing`` (between others that are known), ``dropped`` (on
+    purpose, and not fetched again), ``gone`` (proven to have been stored, and not in the tables now) or ``unproven``
+    (at an end of the record).
     """
 
     start: int
@@ -45,9 +49,10 @@ class Lack(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         when = f"{utc_text(self.start)} to {utc_text(self.end)}"
         if self.first is None or self.last is None:
-            return f"{when}: not proven"
+            unknown = "dropped on purpose, as far as it was recorded" if self.why == DROPPED else "not proven"
+            return f"{when}: {unknown}"
         ids = str(self.first) if self.first == self.last else f"{self.first} to {self.last}"
-        return f"{when}: {ids} {self.why}"
+        return f"{when}: {ids} {'dropped on purpose' if self.why == DROPPED else self.why}"
 
 
 class Edge(NamedTuple):
@@ -58,17 +63,28 @@ class Edge(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What is known of the ids of a symbol, or of the slots of a series: stored, and rightly without a row."""
+    """What is known of the ids of a symbol, or of the slots of a series.
+
+    They are stored, or rightly without a row (``excused``); and of those that lack some were dropped on purpose.
+    """
 
     stored: RangeSet
     excused: RangeSet
+    dropped: RangeSet
 
     @classmethod
-    def of(cls, claims: Iterable[tuple[int, int, str]]) -> "Known":
-        """Return what claims (first, last, source) say: ``void`` and ``absent`` have no rows."""
-        known = cls(RangeSet(), RangeSet())
+    def of(cls, claims: Iterable[tuple[int, int, str]], dropped: Iterable[tuple[int, int]] = ()) -> "Known":
+        """Return what claims (first, last, source) say: ``void`` and ``absent`` have no rows.
+
+        ``dropped`` are ranges that were dropped once, fetched again or not: what is claimed as stored is not dropped.
+        """
+        known = cls(RangeSet(), RangeSet(), RangeSet(dropped))
         for first, last, source in claims:
-            (known.excused if source in ("void", "absent") else known.stored).add(first, last)
+            if source in ("void", "absent"):
+                known.excused.add(first, last)
+            else:
+                known.stored.add(first, last)
+                known.dropped.discard(first, last)
         return known
 
     def missing(self, first: int, last: int) -> list[Gap]:
@@ -76,6 +92,11 @@ class Known(NamedTuple):
         if first > last:
             return []
         return [hole for gap in self.stored.missing(first, last) for hole in self.excused.missing(*gap)]
+
+    def parts(self, first: int, last: int) -> list[tuple[int, int, bool]]:
+        """Return a range that lacks in parts, lowest first: (first, last, whether it was dropped on purpose)."""
+        dropped = [(*part, True) for part in self.dropped.within(first, last)]
+        return sorted(dropped + [(*part, False) for part in self.dropped.missing(first, last)])
 
     def sides(self, first: int, last: int) -> tuple[int, int]:
         """Return the next numbers below and above a range that may have a row."""
@@ -101,11 +122,12 @@ def lacks_of_trades(
     ``edges`` are the first and the last trade in the span, None when there is none; ``before`` and ``after`` the
     nearest stored ones outside, in time, None where there is none. That an id is known is not enough there: its row
     may be gone, and then nobody can tell on which side of the edge it was.
+    What was dropped on purpose is among the missing: ``parted`` tells it from them, once they have their times.
     ``ends`` says of which end of the span (start, end) it matters what lies between it and the first or last trade.
     """
     if edges is None:
         if before is None or after is None:
-            return [Lack(span.start, span.end, None, None, UNPROVEN)]
+            return _untold(span.start, span.end, known, before, after)
         return [Lack(span.start, span.end, *gap, MISSING) for gap in _between(known, before, after)]
     first, last = edges
     found = [Lack(first.time_ns, last.time_ns + NS_PER_US, *gap, MISSING)
@@ -113,10 +135,23 @@ def lacks_of_trades(
     if ends[0]:
         first_of_all = not first.trade_id or not known.excused.missing(0, first.trade_id - 1)
         low = Edge(-1, span.start) if first_of_all else before
-        found[:0] = _beyond(span.start, first.time_ns, None if low is None else _between(known, low, first))
+        found[:0] = _beyond(span.start, first.time_ns, known, low, first)
     if ends[1]:
-        beyond = None if after is None else _between(known, last, after)
-        found += _beyond(last.time_ns + NS_PER_US, span.end, beyond)
+        found += _beyond(last.time_ns + NS_PER_US, span.end, known, last, after)
+    return found
+
+
+def parted(lacks: Iterable[Lack], known: Known) -> list[Lack]:
+    """Return what lacks, the dropped parted from the missing; each part keeps the times of the whole."""
+    found = []
+    for each in lacks:
+        if each.why != MISSING or each.first is None or each.last is None:
+            found.append(each)
+            continue
+        found += [
+            Lack(each.start, each.end, first, last, DROPPED if dropped else MISSING)
+            for first, last, dropped in known.parts(each.first, each.last)
+        ]
     return found
 
 
@@ -126,11 +161,30 @@ def _between(known: Known, low: Edge, high: Edge) -> list[Gap]:
     return known.excused.missing(first, last) if first <= last else []
 
 
-def _beyond(start: int, end: int, gaps: Sequence[Gap] | None) -> list[Lack]:
+def _beyond(start: int, end: int, known: Known, low: Edge | None, high: Edge | None) -> list[Lack]:
     """Return what lacks between a trade at an edge and the nearest one outside; None: there is no such trade."""
-    if gaps is None:
-        return [Lack(start, max(start, end), None, None, UNPROVEN)]
-    return [Lack(start, max(start, end), *gap, MISSING) for gap in gaps]
+    if low is None or high is None:
+        return _untold(start, max(start, end), known, low, high)
+    return [Lack(start, max(start, end), *gap, MISSING) for gap in _between(known, low, high)]
+
+
+def _untold(start: int, end: int, known: Known, low: Edge | None, high: Edge | None) -> list[Lack]:
+    """Return what lacks where a row is on one side at most, so that nobody can tell which ids fall there.
+
+    It was dropped when ids next to the row were. Where others between them and the row are not known, or no row is
+    above, it is unproven as well.
+    """
+    first, last = low.trade_id + 1 if low else 0, high.trade_id - 1 if high else _ID_MAX
+    if high and first <= last and (below := known.stored.within(first, last)):
+        first = below[-1][1] + 1
+    dropped = known.dropped.within(first, last) if first <= last else []
+    if not dropped:
+        return [Lack(start, end, None, None, UNPROVEN)]
+    all_of_it = high is not None and not any(
+        known.dropped.missing(*gap) for gap in known.excused.missing(dropped[0][0], last)
+    )
+    whys = (DROPPED,) if all_of_it else (DROPPED, UNPROVEN)
+    return [Lack(start, end, None, None, why) for why in whys]
 
 
 def timed(lack: Lack, known: Known, times: Mapping[int, int]) -> Lack:
@@ -146,14 +200,15 @@ def timed(lack: Lack, known: Known, times: Mapping[int, int]) -> Lack:
 def lacks_of_candles(first: int, last: int, known: Known, opens_ns: Callable[[int], int]) -> list[Lack]:
     """Return what lacks of the candles with the slots ``first`` to ``last`` (inclusive), in order.
 
-    ``opens_ns`` gives a slot's open time. Beyond the first and the last that are stored they are unproven.
+    ``opens_ns`` gives a slot's open time. Beyond the first and the last that were ever stored they are unproven.
     """
-    ranges = known.stored.ranges()
-    low, high = (ranges[0][0], ranges[-1][1]) if ranges else (last + 1, last)
+    ranges = sorted(known.stored.ranges() + known.dropped.ranges())
+    low, high = (ranges[0][0], max(end for _, end in ranges)) if ranges else (last + 1, last)
     found = []
     for gap in known.missing(first, last):
-        inside = low < gap.first and gap.last < high
-        found.append(Lack(opens_ns(gap.first), opens_ns(gap.last + 1), *gap, MISSING if inside else UNPROVEN))
+        for begin, end, dropped in known.parts(*gap):
+            why = DROPPED if dropped else MISSING if low < begin and end < high else UNPROVEN
+            found.append(Lack(opens_ns(begin), opens_ns(end + 1), begin, end, why))
     return found
 
 

@@ -9,11 +9,11 @@ import pyarrow as pa
 import pytest
 from records import DAY, SECOND, SERVERS, Record, record_on, trade
 
-from crypto_quant.completeness import GONE, MISSING, UNPROVEN
+from crypto_quant.completeness import DROPPED, GONE, MISSING, UNPROVEN
 from crypto_quant.errors import ConfigError, Incomplete
 from crypto_quant.market import NS_PER_S
 from crypto_quant.reading.database import Database, IncompleteWarning
-from crypto_quant.seams import Source
+from crypto_quant.seams import Source, Table
 from crypto_quant.store import readout
 from crypto_quant.store.tier import Tier
 
@@ -146,6 +146,91 @@ async def test_rows_that_are_gone_are_found(record: Record, db: Database) -> Non
     assert [each[2:] for each in told(db, 8, 15)] == [(7, 9, MISSING)]
     with pytest.warns(IncompleteWarning, match="7 to 9 gone"):
         assert db.trade_batches("btcusdt", at(5), at(15), on_gap="warn").read_all().num_rows == 7
+
+
+async def test_what_was_dropped_on_purpose_is_told(record: Record, db: Database) -> None:
+    # ids 0 to 19 on the first day, 20 to 29 without 25 on the second
+    first_day = [trade(n, at(86_380 + n)) for n in range(20)]
+    await record.trades([*first_day, *(trade(n, at(86_400 + n)) for n in (*range(20, 25), *range(26, 30)))])
+    await record.drop_before(at(86_400))
+    assert told(db, 86_421, 86_424) == []
+    # before the first trade that is there
+    assert told(db, 0, 86_424) == [(0, 86_420, None, None, DROPPED)]
+    assert told(db, 3600, 7200) == [(3600, 7200, None, None, DROPPED)]
+    # weeks before it
+    assert told(db, -86_400 * 30, -86_400 * 29) == [(-86_400 * 30, -86_400 * 29, None, None, DROPPED)]
+    # never recorded: a hole, and what is newer than all
+    assert told(db, 86_421, 86_428) == [(86_424, 86_426.000001, 25, 25, MISSING)]
+    assert [each[2:] for each in told(db, 86_400 * 20, 86_400 * 21)] == [(None, None, UNPROVEN)]
+    way = (
+        r"not all trades of btcusdt \(spot\) are there: .*dropped on purpose.*`crypto-quant backfill` fetches what was"
+    )
+    with pytest.raises(Incomplete, match=way) as refused:
+        db.trades("btcusdt", at(0), at(86_424))
+    assert "repair" not in str(refused.value)
+    with pytest.raises(Incomplete, match=r"25 missing.*`crypto-quant repair` or.*purpose again from the archives"):
+        db.trades("btcusdt", at(0), at(86_428))
+    assert ids(db.trades("btcusdt", at(0), at(86_424), on_gap="ignore")) == list(range(20, 24))
+    with pytest.raises(Incomplete, match="dropped on purpose"):
+        db.candles("btcusdt", "1m", at(86_340), at(86_460))
+    # some of it is fetched again: between rows the ids are known
+    await record.trades(first_day[:5])
+    assert told(db, 86_382, 86_424) == [(86_384, 86_420.000001, 5, 19, DROPPED)]
+    assert db.gaps("btcusdt", at(86_382), at(86_424)).to_pylist() == [
+        {"start": at(86_384), "end": at(86_420.000001), "first": 5, "last": 19, "missing": 15, "why": "dropped"}
+    ]
+    # what was proven again and is gone is not gone on purpose
+    await record.execute("DELETE FROM trades WHERE trade_id = 2")
+    with pytest.raises(Incomplete, match="2 gone"):
+        db.trade_batches("btcusdt", at(86_381), at(86_384)).read_all()
+    assert [each[2:] for each in told(db, 86_381, 86_384)] == [(2, 2, MISSING)]
+    await record.trades(first_day[2:3], covered=False)
+    await record.trades(first_day[5:])
+    assert told(db, 86_380, 86_424) == []
+
+
+async def test_a_symbol_of_which_all_was_dropped(record: Record, db: Database) -> None:
+    await record.trades([trade(n) for n in range(5)])
+    await record.drop_before(at(86_400))
+    with pytest.raises(
+        ConfigError, match=r"no trades of this symbol: btcusdt.*dropped on purpose.*`crypto-quant backfill`"
+    ):
+        db.trades("btcusdt")
+    assert [each[2:] for each in told(db, 0, 5)] == [(None, None, DROPPED), (None, None, UNPROVEN)]
+
+
+async def test_candles_that_were_dropped_on_purpose_are_told(record: Record, db: Database) -> None:
+    day = 86_400 * 60
+    opens = [DAY + n * 300 * SECOND for n in range(4)]
+    later = [DAY + (day + n * 300) * SECOND for n in range(4)]
+    await record.candles([*opens, *later])
+    await record.drop_before(at(day), Table.CANDLES)
+
+    def lacks(start: float, end: float) -> list[tuple[float, float, str]]:
+        found = db.lacks("btcusdt", at(start), at(end), timeframe="5m")
+        return [((each.start - DAY_NS) / NS_PER_S, (each.end - DAY_NS) / NS_PER_S, each.why) for each in found]
+
+    assert lacks(-300, 1500) == [(-300, 0, UNPROVEN), (0, 1200, DROPPED), (1200, 1500, MISSING)]
+    assert lacks(day, day + 1200) == []
+    assert db.gaps("btcusdt", at(300), at(900), timeframe="5m").to_pylist() == [
+        {"start": at(300), "end": at(900), "missing": 2, "why": "dropped"}
+    ]
+    with pytest.raises(Incomplete, match=r"dropped on purpose.*`crypto-quant backfill` fetches what was"):
+        db.candles("btcusdt", "5m", at(0), at(1200))
+    await record.candles(opens[1:3])
+    assert lacks(0, 1200) == [(0, 300, DROPPED), (900, 1200, DROPPED)]
+    await record.drop_before(at(day * 2), Table.CANDLES)
+    assert lacks(0, 1200) == [(0, 1200, DROPPED)]
+    with pytest.raises(ConfigError, match=r"no 5m candles of this symbol.*dropped on purpose"):
+        db.candles("btcusdt", "5m")
+
+
+async def test_a_record_from_before_there_was_dropping(record: Record, db: Database) -> None:
+    await record.trades([trade(n) for n in (1, 2, 4, 5)])
+    await record.candles([DAY])
+    await record.execute("DROP TABLE dropped, candle_dropped")
+    assert [each[2:] for each in told(db, 2, 5)] == [(3, 3, MISSING)]
+    assert db.lacks("btcusdt", timeframe="5m") == []
 
 
 async def test_ids_that_do_not_run_with_time_are_not_gone(record: Record, db: Database) -> None:

@@ -10,7 +10,7 @@ from weakref import WeakSet
 
 import pyarrow as pa
 
-from crypto_quant.completeness import Lack
+from crypto_quant.completeness import DROPPED, Lack
 from crypto_quant.errors import ConfigError, Incomplete
 from crypto_quant.market import Timeframe
 from crypto_quant.reading import anything, decode, reports
@@ -112,7 +112,7 @@ class Database:
 
         ``start`` and ``end`` of each say when, ``first`` and ``last`` which ids (of candles: open times), both
         inclusive and null when nobody can tell, ``missing`` how many, ``why`` whether they are ``missing`` between
-        others, or ``unproven`` at an end of the record.
+        others, ``dropped`` on purpose, or ``unproven`` at an end of the record.
         """
         checked(as_, "exact")
         lacks = self.lacks(symbol, start, end, venue, timeframe=timeframe)
@@ -299,10 +299,13 @@ def _judge(lacks: Sequence[Lack], what: str, on_gap: str) -> None:
         return
     named = "; ".join(map(str, lacks[:_NAMED_MAX]))
     more = f"; and {len(lacks) - _NAMED_MAX} more" if len(lacks) > _NAMED_MAX else ""
-    hint = (
-        "gaps() tells all of it; `crypto-quant repair` or `backfill` fetches what can be had;"
-        " on_gap='warn' or 'ignore' reads what there is"
-    )
+    dropped = sum(each.why == DROPPED for each in lacks)
+    ways = ["gaps() tells all of it"]
+    if dropped < len(lacks):
+        ways.append("`crypto-quant repair` or `backfill` fetches what can be had")
+    if dropped:
+        ways.append("`crypto-quant backfill` fetches what was dropped on purpose again from the archives")
+    hint = "; ".join([*ways, "on_gap='warn' or 'ignore' reads what there is"])
     problem = Incomplete(f"not all {what} are there", subject=named + more, hint=hint)
     if on_gap == "raise":
         raise problem

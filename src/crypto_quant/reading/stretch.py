@@ -6,7 +6,7 @@ from typing import NoReturn
 
 import msgspec
 
-from crypto_quant.completeness import GONE, Edge, Known, Lack, Tally, lacks_of_candles, lacks_of_trades, timed
+from crypto_quant.completeness import GONE, Edge, Known, Lack, Tally, lacks_of_candles, lacks_of_trades, parted, timed
 from crypto_quant.continuity import RangeSet
 from crypto_quant.errors import ConfigError
 from crypto_quant.evidence import Span
@@ -39,19 +39,24 @@ async def stretch_of_trades(snapshot: Snapshot, venue: str, symbol: str, span: S
     ``count`` they are counted, and read when there are not as many. Raises ConfigError when there never were any.
     """
     claims = await snapshot.claims(venue, symbol)
-    known = Known.of((each.first, each.last, each.source) for each in claims)
+    dropped = await snapshot.dropped(venue, symbol)
+    known = Known.of(((each.first, each.last, each.source) for each in claims), dropped)
     proven = RangeSet(known.stored.ranges())
     edges = await snapshot.edges(venue, symbol, span)
     if edges is None:
         if (
             open_start(span)
             or open_end(span)
-            or not (claims or await snapshot.nearest(venue, symbol, ALWAYS, newest=True))
+            or not (claims or dropped or await snapshot.nearest(venue, symbol, ALWAYS, newest=True))
         ):
-            await _refuse(snapshot, venue, symbol, "trades", known=bool(claims))
+            await _refuse(snapshot, venue, symbol, "trades", known)
         before = await _beside(snapshot, venue, symbol, Span(span.start - _REACH_NS, span.start), newest=True)
         after = await _beside(snapshot, venue, symbol, Span(span.end, span.end + _REACH_NS), newest=False)
-        return Stretch(span, known, None, None, lacks_of_trades(span, known, None, before, after))
+        if known.dropped and before is None and after is None:
+            # was it dropped? The oldest trade of all, which is quickly found, says on which side the dropped ones lie
+            oldest = await _beside(snapshot, venue, symbol, ALWAYS, newest=False)
+            before, after = (None, oldest) if oldest and oldest.time_ns >= span.end else (oldest, None)
+        return Stretch(span, known, None, None, parted(lacks_of_trades(span, known, None, before, after), known))
     first, last = Edge(*edges[0]), Edge(*edges[1])
     ends = not open_start(span), not open_end(span)
     closed = Span(span.start if ends[0] else first.time_ns, span.end if ends[1] else last.time_ns + NS_PER_US)
@@ -81,11 +86,11 @@ async def stretch_of_trades(snapshot: Snapshot, venue: str, symbol: str, span: S
 async def _timed(
     snapshot: Snapshot, venue: str, symbol: str, span: Span, known: Known, lacks: Sequence[Lack]
 ) -> list[Lack]:
-    """Return what lacks with its times as near as the rows tell."""
+    """Return what lacks with its times as near as the rows tell, the dropped parted from the missing."""
     sides = [side for each in lacks if each.first is not None and each.last is not None
              for side in known.sides(each.first, each.last)]  # fmt: skip
     times = await snapshot.times(venue, symbol, span, sides) if sides else {}
-    return [timed(each, known, times) for each in lacks]
+    return parted([timed(each, known, times) for each in lacks], known)
 
 
 async def stretch_of_candles(
@@ -93,10 +98,11 @@ async def stretch_of_candles(
 ) -> Stretch:
     """Return what there is of a series' candles that open in a span; ``count`` and errors are as above."""
     claims = await snapshot.candle_claims(venue, symbol, frame.value)
-    known = Known.of((each.first, each.last, each.source) for each in claims)
+    dropped = await snapshot.candle_dropped(venue, symbol, frame.value)
+    known = Known.of(((each.first, each.last, each.source) for each in claims), dropped)
     edges = await snapshot.candle_edges(venue, symbol, frame.value, span)
-    if edges is None and (not claims or open_start(span) or open_end(span)):
-        await _refuse(snapshot, venue, symbol, f"{frame} candles", known=bool(claims))
+    if edges is None and (not (claims or dropped) or open_start(span) or open_end(span)):
+        await _refuse(snapshot, venue, symbol, f"{frame} candles", known)
     # of 3d the exchange's raster may lie elsewhere than the slots say
     shift_ns = edges[0] - frame.slot_open_ns(frame.slot(edges[0])) if edges and frame is Timeframe.D3 else 0
     start = edges[0] if edges and open_start(span) else span.start
@@ -118,7 +124,9 @@ async def stretch_of_candles(
 async def is_stored(snapshot: Snapshot, venue: str, symbol: str, frame: Timeframe, span: Span) -> bool:
     """Tell whether candles of a series were recorded, ever or in the span."""
     claims = await snapshot.candle_claims(venue, symbol, frame.value)
-    return bool(claims) or await snapshot.candle_edges(venue, symbol, frame.value, span) is not None
+    if claims or await snapshot.candle_dropped(venue, symbol, frame.value):
+        return True
+    return await snapshot.candle_edges(venue, symbol, frame.value, span) is not None
 
 
 async def gone_trades(snapshot: Snapshot, venue: str, symbol: str, stretch: Stretch, tally: Tally) -> list[Lack]:
@@ -159,10 +167,12 @@ async def _beside(snapshot: Snapshot, venue: str, symbol: str, span: Span, *, ne
     return Edge(*row) if row else None
 
 
-async def _refuse(snapshot: Snapshot, venue: str, symbol: str, what: str, *, known: bool) -> NoReturn:
+async def _refuse(snapshot: Snapshot, venue: str, symbol: str, what: str, known: Known) -> NoReturn:
     """Say what there is instead."""
-    if known:
-        hint = "They were recorded once, and are not in the tables now: were they dropped?"
+    if known.stored or known.excused or known.dropped:
+        hint = "They were recorded once, and are not in the tables now: were they deleted?"
+        if known.dropped:
+            hint = "They were dropped on purpose; `crypto-quant backfill` fetches them again from the archives"
         raise ConfigError(f"there are no {what} of this symbol", subject=f"{symbol} ({venue})", hint=hint)
     recorded = await snapshot.recorded()
     there = sorted({each.symbol for each in recorded if each.venue == venue})

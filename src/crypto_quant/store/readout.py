@@ -239,6 +239,10 @@ class Snapshot:
         """Return what ``coverage`` and ``absences`` say of a symbol, lowest first; nothing where they are missing."""
         return await self._claims("coverage", "absences", "id", (venue, symbol))
 
+    async def dropped(self, venue: str, symbol: str) -> list[tuple[int, int]]:
+        """Return the ids that were dropped on purpose, fetched again or not, as inclusive ranges, lowest first."""
+        return await self._dropped("dropped", "id", (venue, symbol))
+
     async def recorded(self) -> list[Recorded]:
         """Return what coverage knows of, by venue, symbol and kind."""
         found = []
@@ -256,6 +260,10 @@ class Snapshot:
     async def candle_claims(self, venue: str, symbol: str, timeframe: str) -> list[Claimed]:
         """Return what ``candle_coverage`` and ``candle_absences`` say of a series, lowest first."""
         return await self._claims("candle_coverage", "candle_absences", "slot", (venue, symbol, timeframe))
+
+    async def candle_dropped(self, venue: str, symbol: str, timeframe: str) -> list[tuple[int, int]]:
+        """Return the slots of a series that were dropped on purpose, as ``dropped`` does."""
+        return await self._dropped("candle_dropped", "slot", (venue, symbol, timeframe))
 
     async def candle_edges(self, venue: str, symbol: str, timeframe: str, span: Span) -> tuple[int, int] | None:
         """Return the open times (ns) of the first and the last candle that opens in the span; None when it has none."""
@@ -334,8 +342,7 @@ class Snapshot:
             raise _not_run(error) from error
 
     async def _claims(self, covered: str, absent: str, unit: str, series: tuple[str, ...]) -> list[Claimed]:
-        names = ("venue", "symbol", "timeframe")[: len(series)]
-        of_series = " AND ".join(f"{name} = ${at}" for at, name in enumerate(names, 1))
+        of_series = _of_key(series)
         found = []
         if await self._exists(covered):
             rows = await self._connection.fetch(
@@ -351,6 +358,15 @@ class Snapshot:
             )
             found += [Claimed(row[0], row[1], "absent", _ns(row[2]), _ns(row[2])) for row in rows]
         return sorted(found)
+
+    async def _dropped(self, table: str, unit: str, series: tuple[str, ...]) -> list[tuple[int, int]]:
+        if not await self._exists(table):  # a record that no newer recorder has opened yet
+            return []
+        rows = await self._connection.fetch(
+            f"SELECT first_{unit}, last_{unit} FROM {table} WHERE {_of_key(series)} ORDER BY 1",  # noqa: S608
+            *series,
+        )
+        return [(row[0], row[1]) for row in rows]
 
     async def _exists(self, table: str) -> bool:
         return bool(await self._connection.fetchval("SELECT to_regclass($1) IS NOT NULL", table))
@@ -404,6 +420,11 @@ def _of(venue: str, symbol: str, span: Span) -> tuple[object, ...]:
 
 def _of_series(venue: str, symbol: str, timeframe: str, span: Span) -> tuple[object, ...]:
     return venue, symbol, timeframe, moment(span.start), moment(span.end)
+
+
+def _of_key(series: tuple[str, ...]) -> str:
+    names = ("venue", "symbol", "timeframe")[: len(series)]
+    return " AND ".join(f"{name} = ${at}" for at, name in enumerate(names, 1))
 
 
 def _ns(at: datetime) -> int:
