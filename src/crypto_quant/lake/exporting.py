@@ -160,7 +160,7 @@ class Exporter:
                 with closing(self._batches(series, unit)) as batches:
                     lacks += [(series, each) for each in batches.lacks]
         if lacks:
-            ends = any(each.why == UNPROVEN for _, each in lacks)
+            ends = any(each.why == UNPROVEN or each.first is None for _, each in lacks)
             raise _incomplete([f"{series} {each}" for series, each in lacks], ends=ends)
 
     def _batches(self, series: Series, unit: Unit) -> Batches:
