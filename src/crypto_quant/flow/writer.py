@@ -32,6 +32,8 @@ _TOLD_AGAIN_S = 60.0
 # the one is being committed, the other keeps the database busy.
 _FLIGHTS = 2
 _BATCHES_AHEAD = 20
+# With many symbols more wait: to extend a range costs server and recorder as much as three rows do.
+_ROWS_A_RANGE = 40
 _CHUNKS_A_BATCH = 4
 
 
@@ -301,6 +303,9 @@ class TimescaleWriter:
         """Store the oldest chunks of a flight, whatever it takes; halve them while the store refuses a row of them."""
         chunks = list(chunks)
         batch = Batch(lane.table, _rows_of(chunks), self._covered(lane, chunks), order)
+        if lane is self._trades:
+            size, most = lane.batcher.size, lane.batcher.size * lane.batcher.merge
+            lane.ahead = max(_BATCHES_AHEAD * size, min(_ROWS_A_RANGE * len(batch.covered), most - self.chunk_rows))
         started = asyncio.get_running_loop().time()
         try:
             receipt, insisted = await self._insist(lane, flight, batch)
