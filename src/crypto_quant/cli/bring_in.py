@@ -95,7 +95,7 @@ def _tell(lake: "Lake", outcomes: "list[Outcome]", took_s: float) -> None:
         f" {sum(each.part.rows for each in sound):,} rows"
     )
     for each in outcomes:
-        words = [f"{each.files:,} files, {each.new:,} rows new"]
+        words = [f"{each.files:,} file{'s'[: each.files != 1]}, {each.new:,} rows new"]
         words += [f"{each.known:,} were there"] if each.known else []
         words += [f"{each.conflicts:,} STORED WITH ANOTHER CONTENT"] if each.conflicts else []
         click.echo(f"{each.series}: {', '.join(words)}")

@@ -149,7 +149,8 @@ def _export(
 
 def _tell(outcomes: "Sequence[Outcome]", took_s: float) -> None:
     for each in outcomes:
-        words = [f"{each.files:,} files with {each.rows:,} rows, {each.bytes / 1e6:,.1f} MB"]
+        size = f"{each.bytes / 1e6:,.1f} MB" if each.bytes >= 1e6 else f"{each.bytes / 1e3:,.1f} kB"
+        words = [f"{each.files:,} file{'s'[: each.files != 1]} with {each.rows:,} rows, {size}"]
         words += [f"{each.kept:,} were there"] if each.kept else []
         words += [f"{len(each.missing):,} INCOMPLETE"] if each.missing else []
         click.echo(f"{each.series}: {', '.join(words)}")
