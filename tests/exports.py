@@ -13,8 +13,8 @@ from crypto_quant.lake.exporting import Exporter, Outcome
 from crypto_quant.lake.forms import FORMS
 from crypto_quant.lake.importing import Importer, look
 from crypto_quant.lake.importing import Outcome as Imported
-from crypto_quant.lake.manifest import Manifest, Series, read
 from crypto_quant.lake.origin import Origin
+from crypto_quant.manifest import Manifest, Series, read
 from crypto_quant.seams import Source
 from crypto_quant.store.ledger import StoreLedger
 from crypto_quant.store.timescale import open_sink

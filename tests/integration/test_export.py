@@ -20,8 +20,8 @@ from crypto_quant.errors import ConfigError, Incomplete
 from crypto_quant.lake import disk
 from crypto_quant.lake.exporting import Exporter
 from crypto_quant.lake.forms import FORMS
-from crypto_quant.lake.manifest import LakeRefused, Series
 from crypto_quant.lake.origin import Origin
+from crypto_quant.manifest import LakeRefused, Series
 
 FIRST = DAY.date()
 DATES = [str(FIRST + timedelta(number)) for number in range(3)]

@@ -22,7 +22,7 @@ from records import DAY, SECOND, Record, record_on, trade
 
 from crypto_quant.errors import ConfigError
 from crypto_quant.lake.forms import FORMS
-from crypto_quant.lake.manifest import Series, read
+from crypto_quant.manifest import Series, read
 
 FOREIGN = Path(__file__).parents[1] / "foreign"
 DAY_NS = int(DAY.timestamp()) * 10**9

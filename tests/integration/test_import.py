@@ -16,7 +16,7 @@ from records import DAY, Record, record_on, trade
 from crypto_quant.errors import ConfigError
 from crypto_quant.lake.disk import write_whole
 from crypto_quant.lake.importing import look
-from crypto_quant.lake.manifest import Proven, encoded, read
+from crypto_quant.manifest import Proven, encoded, read
 from crypto_quant.seams import Source
 
 FIRST = DAY.date()

@@ -1,7 +1,6 @@
 """Old rows dropped on purpose, on every tier: nothing claimed that is gone, nothing gone that is called missing."""
 
 import hashlib
-import json
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -15,6 +14,7 @@ from crypto_quant.errors import ConfigError
 from crypto_quant.evidence import Scope
 from crypto_quant.flow.audit import Auditor
 from crypto_quant.flow.report import Report
+from crypto_quant.manifest import Manifest, Part, Proven, Series, encoded
 from crypto_quant.seams import Batch, Covered, Source, Table
 from crypto_quant.store import coverage, partitions, policy, retention, rollups
 from crypto_quant.store.audit_queries import AuditReader
@@ -301,15 +301,21 @@ def write_export(root: Path, first: int, last: int, *, of: str = "btcusdt") -> P
     directory.mkdir(parents=True, exist_ok=True)
     file = directory / f"{first}.parquet"
     file.write_bytes(f"{first} to {last}".encode())
-    part = {
-        "file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "rows": last - first + 1,
-        "proven": [{"first": first, "last": last, "source": "stream"}],
-    }  # fmt: skip
-    manifest = {
-        "what": "crypto-quant export", "version": 1, "format": "parquet", "parts": [part],
-        "series": {"venue": "spot", "kind": "trades", "symbol": of, "timeframe": None},
-    }  # fmt: skip
-    (directory / "manifest.json").write_text(json.dumps(manifest))
+    part = Part(
+        day=f"2024-08-{first:02}",
+        start="2024-08-08T00:00:00Z",
+        end="2024-08-09T00:00:00Z",
+        file=file.name,
+        rows=last - first + 1,
+        bytes=file.stat().st_size,
+        sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
+        first=first,
+        last=last,
+        missing=(),
+        proven=(Proven(first, last, "stream"),),
+    )
+    told = Manifest(made_by="a test", format="parquet", series=Series("spot", "trades", of), parts=(part,))
+    (directory / "manifest.json").write_bytes(encoded(told))
     return file
 
 
@@ -342,6 +348,11 @@ async def test_a_manifest_that_cannot_be_read_proves_nothing(connection: asyncpg
     for text in ("{", "[]", '{"what": "crypto-quant export", "version": 1, "format": "parquet"}', "null"):
         (tmp_path / "venue=spot/kind=trades/symbol=btcusdt/manifest.json").write_text(text)
         assert [fate.kept for fate in await drop(connection, 1, gate=export_gate(str(tmp_path)))] != [""]
+    # one digit was altered, and the seal no longer fits
+    file = write_export(tmp_path, 1, 9).parent / "manifest.json"
+    file.write_text(file.read_text().replace('"last": 9', '"last": 30'))
+    said = [f"spot btcusdt: {tmp_path} has no manifest of it"]
+    assert [fate.kept for fate in await drop(connection, 1, gate=export_gate(str(tmp_path)))] == said
     with pytest.raises(ConfigError, match="no such directory"):
         export_gate(str(tmp_path / "nowhere"))
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from crypto_quant.errors import ConfigError
 from crypto_quant.lake.columns import Hearing, nearest_floats, plain_text, shortest_text
-from crypto_quant.lake.manifest import Series
 from crypto_quant.lake.nautilus import fixed
 from crypto_quant.lake.rowtext import lines
+from crypto_quant.manifest import Series
 from crypto_quant.reading.decode import PRICE, TIME, TRADES, VOLUME
 
 BEGIN = datetime(2017, 7, 14, tzinfo=UTC)

@@ -65,8 +65,8 @@ def candles(
 
 def _found(url: str, venue: str, symbol: str, timeframe: str, last: int) -> dict[str, Any]:
     """Return what was asked for: ``candles`` by time, each ``whole`` or not, and the open times of the ``missing``."""
-    from crypto_quant.lake.manifest import Series  # noqa: PLC0415 - heavy, and an extra
     from crypto_quant.lake.origin import Origin  # noqa: PLC0415
+    from crypto_quant.manifest import Series  # noqa: PLC0415 - heavy, and an extra
     from crypto_quant.reading.asked import Step  # noqa: PLC0415
 
     step = Step(timeframe)

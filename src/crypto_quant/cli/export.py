@@ -117,8 +117,8 @@ def _export(
 ) -> int:
     from crypto_quant.lake.exporting import Exporter  # noqa: PLC0415 - heavy, and an extra
     from crypto_quant.lake.forms import FORMS  # noqa: PLC0415
-    from crypto_quant.lake.manifest import Series  # noqa: PLC0415
     from crypto_quant.lake.origin import Origin  # noqa: PLC0415
+    from crypto_quant.manifest import Series  # noqa: PLC0415
 
     series = [
         Series(venue, "candles" if frame else "trades", symbol, frame)

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from crypto_quant.errors import ConfigError
-from crypto_quant.lake.manifest import LakeRefused
+from crypto_quant.manifest import LakeRefused
 
 _BLOCK = 1 << 20
 

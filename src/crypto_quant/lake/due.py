@@ -7,7 +7,7 @@ from typing import NamedTuple
 from crypto_quant.completeness import UNPROVEN, Lack
 from crypto_quant.continuity import RangeSet
 from crypto_quant.errors import ConfigError
-from crypto_quant.lake.manifest import Series
+from crypto_quant.manifest import Series
 from crypto_quant.market import DAY_S, NS_PER_S
 
 _EPOCH = date(1970, 1, 1)

@@ -15,7 +15,8 @@ from crypto_quant.errors import Incomplete
 from crypto_quant.lake.disk import checksum, draft, held, write_whole
 from crypto_quant.lake.due import Unit, beyond, ns_of, units_of
 from crypto_quant.lake.form import Form
-from crypto_quant.lake.manifest import (
+from crypto_quant.lake.origin import Origin
+from crypto_quant.manifest import (
     LakeDamaged,
     LakeRefused,
     Manifest,
@@ -27,7 +28,6 @@ from crypto_quant.lake.manifest import (
     missing_of,
     read,
 )
-from crypto_quant.lake.origin import Origin
 from crypto_quant.market import NS_PER_US, Timeframe, utc_text
 from crypto_quant.reading.batches import Batches, runs_of, slots_of
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from crypto_quant.errors import ConfigError
 from crypto_quant.lake.disk import Draft
-from crypto_quant.lake.manifest import NAME, Series
+from crypto_quant.manifest import NAME, Series
 from crypto_quant.market import wire_symbol
 
 

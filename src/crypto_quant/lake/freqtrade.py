@@ -15,8 +15,8 @@ from crypto_quant.errors import ConfigError
 from crypto_quant.lake.columns import nearest_floats, side
 from crypto_quant.lake.disk import Draft
 from crypto_quant.lake.form import Form, Writer, of_series, upper
-from crypto_quant.lake.manifest import Series
 from crypto_quant.lake.pairs import pair_of
+from crypto_quant.manifest import Series
 
 _CANDLES = pa.schema([
     ("date", pa.timestamp("ms", tz="UTC")),

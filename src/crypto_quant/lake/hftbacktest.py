@@ -17,7 +17,7 @@ import pyarrow as pa
 from crypto_quant.lake.columns import Hearing, micros, nearest_floats
 from crypto_quant.lake.disk import Draft
 from crypto_quant.lake.form import Form, Writer, of_series, upper
-from crypto_quant.lake.manifest import Series
+from crypto_quant.manifest import Series
 
 # hftbacktest/types.py
 EVENT = np.dtype([

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 from crypto_quant.continuity import RangeSet
 from crypto_quant.errors import ConfigError
 from crypto_quant.lake.disk import checksum
-from crypto_quant.lake.manifest import NAME, LakeDamaged, Manifest, Part, Series, read
 from crypto_quant.lake.rowtext import lines, table_of
+from crypto_quant.manifest import NAME, LakeDamaged, Manifest, Part, Series, read
 from crypto_quant.market import NS_PER_S, Timeframe
 from crypto_quant.reading.batches import runs_of, slots_of
 from crypto_quant.reading.decode import CANDLES, TRADES

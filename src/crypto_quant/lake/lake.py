@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from crypto_quant.lake.columns import plain_text
 from crypto_quant.lake.disk import Draft
 from crypto_quant.lake.form import Form, Writer, frame_name
-from crypto_quant.lake.manifest import Series
+from crypto_quant.manifest import Series
 
 # so many rows are one row group: what a reader skips or takes at once, and what a writer holds in memory
 ROW_GROUP = 262_144

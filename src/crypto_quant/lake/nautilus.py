@@ -18,7 +18,7 @@ from crypto_quant.lake.columns import nanos
 from crypto_quant.lake.disk import Draft
 from crypto_quant.lake.form import Form, Writer, of_series, upper
 from crypto_quant.lake.lake import ParquetRows
-from crypto_quant.lake.manifest import Series
+from crypto_quant.manifest import Series
 from crypto_quant.market import Timeframe, utc_text
 
 _FIXED = pa.binary(16)

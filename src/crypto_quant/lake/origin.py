@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from crypto_quant.errors import ConfigError
-from crypto_quant.lake.manifest import Absent, Proven, Range, Series
+from crypto_quant.manifest import Absent, Proven, Range, Series
 from crypto_quant.reading.asked import ALWAYS, span_of
 from crypto_quant.reading.database import Database
 from crypto_quant.store.readout import Snapshot

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from crypto_quant.lake.columns import plain_text
-from crypto_quant.lake.manifest import Series
+from crypto_quant.manifest import Series
 from crypto_quant.rows import copy_escape
 from crypto_quant.seams import COLUMNS, Lines, Table
 

@@ -12,7 +12,7 @@ from crypto_quant.lake.columns import Hearing, micros, shortest_text, side
 from crypto_quant.lake.disk import Draft
 from crypto_quant.lake.form import Form, Writer, of_series, upper
 from crypto_quant.lake.lake import CsvRows
-from crypto_quant.lake.manifest import Series
+from crypto_quant.manifest import Series
 
 # Tardis' names of the venues
 EXCHANGES = {"spot": "binance", "usdm": "binance-futures", "coinm": "binance-delivery"}

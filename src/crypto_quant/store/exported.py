@@ -4,17 +4,17 @@ It talks with the export through files alone: ``manifest.json`` of each series, 
 """
 
 import hashlib
-import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from crypto_quant import manifest
 from crypto_quant.continuity import RangeSet
 from crypto_quant.errors import ConfigError
+from crypto_quant.manifest import LakeDamaged, Manifest, Part
 from crypto_quant.seams import Table
 from crypto_quant.store.ranges import Series
 from crypto_quant.store.retention import Gate, Piece, Ranges
 
-_IS, _VERSION, _NAME = "crypto-quant export", 1, "manifest.json"
 # formats that give back what was stored, to the last digit
 _WHOLE_FORMATS = ("parquet", "csv")
 
@@ -36,9 +36,9 @@ def export_gate(directory: str) -> Gate:
             if not told:
                 return f"{_name(series)}: {directory} has no manifest of it"
             held = RangeSet()
-            for path, manifest in told:
-                for part in manifest.get("parts", ()):
-                    proven = [(each["first"], each["last"]) for each in part.get("proven", ())]
+            for path, exported in told:
+                for part in exported.parts:
+                    proven = [(each.first, each.last) for each in part.proven]
                     if _meets(proven, wanted) and (wrong := _wrong(path.parent, part)):
                         return f"{_name(series)}: {wrong}"
                     for first, last in proven:
@@ -52,37 +52,36 @@ def export_gate(directory: str) -> Gate:
     return gate
 
 
-def _manifests(root: Path) -> dict[tuple[Table, Series], list[tuple[Path, dict[str, Any]]]]:
-    found: dict[tuple[Table, Series], list[tuple[Path, dict[str, Any]]]] = {}
-    for path in sorted(root.rglob(_NAME)):
+def _manifests(root: Path) -> dict[tuple[Table, Series], list[tuple[Path, Manifest]]]:
+    found: dict[tuple[Table, Series], list[tuple[Path, Manifest]]] = {}
+    for path in sorted(root.rglob(manifest.NAME)):
         try:
-            told = json.loads(path.read_bytes())
-            if told.get("what") != _IS or told.get("version") != _VERSION or told.get("format") not in _WHOLE_FORMATS:
-                continue
-            of = told["series"]
-            series = (of["venue"], of["symbol"])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            continue  # what cannot be read proves nothing
-        table = Table.CANDLES if of.get("timeframe") else Table.TRADES
-        key = (table, series if table is Table.TRADES else (*series, of["timeframe"]))
+            told = manifest.read(path)
+        except LakeDamaged:
+            continue  # what cannot be read, or does not match its seal, proves nothing
+        if told.format not in _WHOLE_FORMATS:
+            continue
+        of = told.series
+        table = Table.CANDLES if of.timeframe else Table.TRADES
+        key = (table, (of.venue, of.symbol, of.timeframe) if of.timeframe else (of.venue, of.symbol))
         found.setdefault(key, []).append((path, told))
     return found
 
 
-def _meets(proven: list[tuple[int, int]], wanted: Any) -> bool:  # noqa: ANN401
+def _meets(proven: Sequence[tuple[int, int]], wanted: Sequence[tuple[int, int]]) -> bool:
     held = RangeSet(proven)
     return any(held.within(first, last) for first, last in wanted)
 
 
-def _wrong(directory: Path, part: dict[str, Any]) -> str:
+def _wrong(directory: Path, part: Part) -> str:
     """Return what is wrong with the file of a part; empty when it is what its manifest says."""
-    path = directory / str(part.get("file"))
+    path = directory / str(part.file)
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as problem:
         return f"{path}: {problem.strerror}"
-    return "" if digest == part.get("sha256") else f"{path} is not what its manifest says"
+    return "" if digest == part.sha256 else f"{path} is not what its manifest says"
 
 
 def _name(series: Series) -> str:
