@@ -89,9 +89,10 @@ class PicowsConnector:
 
 def _bound_window(transport: asyncio.Transport) -> None:
     # not SO_RCVBUF, which most systems hold below what a distant exchange needs; only Linux has it
-    if hasattr(socket, "TCP_WINDOW_CLAMP"):
+    connection = transport.get_extra_info("socket")
+    if connection is not None and hasattr(socket, "TCP_WINDOW_CLAMP"):
         with contextlib.suppress(OSError):
-            transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP, _WINDOW_BYTES)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP, _WINDOW_BYTES)
 
 
 class _PicowsLink:
