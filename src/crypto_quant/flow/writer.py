@@ -71,9 +71,10 @@ class TimescaleWriter:
         self._rng = rng
         self._adapts = max_age_s is None
         age_ns = fitting_age_ns(0) if max_age_s is None else int(max_age_s * 1e9)
-        self._trades = Lane(
-            Table.TRADES, Batcher(batch_size, age_ns, merge), flights=_FLIGHTS, ahead=_BATCHES_AHEAD * batch_size
-        )
+        # a chunk that has grown to so many rows is better closed: batches are made of whole ones
+        self.chunk_rows = max(1, batch_size * merge // _CHUNKS_A_BATCH)
+        self._least_ahead, self._most_ahead = _BATCHES_AHEAD * batch_size, batch_size * merge - self.chunk_rows
+        self._trades = Lane(Table.TRADES, Batcher(batch_size, age_ns, merge), flights=_FLIGHTS, ahead=self._least_ahead)
         self._candles = Lane(Table.CANDLES, Batcher(batch_size, age_ns, merge))
         self._lanes = (self._trades, self._candles)
         self._lane_of = {lane.table: lane for lane in self._lanes}
@@ -99,8 +100,6 @@ class TimescaleWriter:
             )
         self._series = AllSeries()
         stats.batch_size = batch_size
-        # a chunk that has grown to so many rows is better closed: batches are made of whole ones
-        self.chunk_rows = max(1, batch_size * merge // _CHUNKS_A_BATCH)
 
     # -- giving ------------------------------------------------------------------------------------------
 
@@ -304,8 +303,7 @@ class TimescaleWriter:
         chunks = list(chunks)
         batch = Batch(lane.table, _rows_of(chunks), self._covered(lane, chunks), order)
         if lane is self._trades:
-            size, most = lane.batcher.size, lane.batcher.size * lane.batcher.merge
-            lane.ahead = max(_BATCHES_AHEAD * size, min(_ROWS_A_RANGE * len(batch.covered), most - self.chunk_rows))
+            lane.ahead = max(self._least_ahead, min(_ROWS_A_RANGE * len(batch.covered), self._most_ahead))
         started = asyncio.get_running_loop().time()
         try:
             receipt, insisted = await self._insist(lane, flight, batch)
