@@ -22,10 +22,6 @@ class LakeDamaged(CryptoQuantError):
     """A file of an export is not what its manifest says; nothing of it is stored."""
 
 
-class LakeRefused(CryptoQuantError):
-    """Files cannot be written where they should go, or not over what is there."""
-
-
 class Series(msgspec.Struct, frozen=True):
     """One symbol's trades, or its candles of one timeframe."""
 

@@ -18,10 +18,11 @@ from records import DAY, SECOND, SERVERS, Record, record_on, trade
 
 from crypto_quant.errors import ConfigError, Incomplete
 from crypto_quant.lake import disk
+from crypto_quant.lake.disk import LakeRefused
 from crypto_quant.lake.exporting import Exporter
 from crypto_quant.lake.forms import FORMS
 from crypto_quant.lake.origin import Origin
-from crypto_quant.manifest import LakeRefused, Series
+from crypto_quant.manifest import Series
 
 FIRST = DAY.date()
 DATES = [str(FIRST + timedelta(number)) for number in range(3)]

@@ -8,10 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from crypto_quant.errors import ConfigError
-from crypto_quant.manifest import LakeRefused
+from crypto_quant.errors import ConfigError, CryptoQuantError
 
 _BLOCK = 1 << 20
+
+
+class LakeRefused(CryptoQuantError):
+    """Files cannot be written where they should go, or not over what is there."""
 
 
 class Draft(io.RawIOBase):

@@ -12,13 +12,12 @@ import pyarrow.compute as pc
 from crypto_quant.completeness import GONE, UNPROVEN, Lack
 from crypto_quant.continuity import RangeSet
 from crypto_quant.errors import Incomplete
-from crypto_quant.lake.disk import checksum, draft, held, write_whole
+from crypto_quant.lake.disk import LakeRefused, checksum, draft, held, write_whole
 from crypto_quant.lake.due import Unit, beyond, ns_of, units_of
 from crypto_quant.lake.form import Form
 from crypto_quant.lake.origin import Origin
 from crypto_quant.manifest import (
     LakeDamaged,
-    LakeRefused,
     Manifest,
     Missing,
     Part,

@@ -22,8 +22,8 @@ class Batches(Iterator[pa.RecordBatch]):
     """Record batches of one range, in order and in bounded memory, as of one moment.
 
     Iterate over it once, or hand it to whatever takes an Arrow stream (``polars.from_arrow``, DuckDB, a Parquet
-    writer, ``reader()``). ``lacks`` is what is missing of it; what turns
-    out to be gone joins it behind the last batch. Leaving it early: ``close()``, or use it as a context.
+    writer, ``reader()``). ``lacks`` is what is missing of it; what turns out to be gone joins it behind the last batch.
+    Leaving it early: ``close()``, or use it as a context.
     """
 
     def __init__(
