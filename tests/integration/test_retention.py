@@ -1,7 +1,7 @@
 """Old rows dropped on purpose, on every tier: nothing claimed that is gone, nothing gone that is called missing."""
 
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -31,14 +31,8 @@ SYMBOL = ("spot", "btcusdt")
 
 
 @pytest.fixture
-async def connection(tier_url: str) -> AsyncIterator[asyncpg.Connection]:
-    """A migrated database of each tier, one connection."""
-    opened = await connect(tier_url)
-    try:
-        await migrate(opened)
-        yield opened
-    finally:
-        await opened.close()
+def connection(migrated: asyncpg.Connection) -> asyncpg.Connection:
+    return migrated
 
 
 async def make_partition(connection: asyncpg.Connection, table: Table, day: date) -> None:

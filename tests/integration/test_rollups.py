@@ -4,7 +4,6 @@ import asyncio
 import random
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_DOWN, Decimal, localcontext
 from typing import Any
@@ -26,14 +25,8 @@ LENGTHS = {"trades_1m": 60, "trades_5m": 300, "trades_1h": 3600, "trades_1d": 86
 
 
 @pytest.fixture
-async def connection(tier_url: str) -> AsyncIterator[asyncpg.Connection]:
-    """A migrated database of each tier, one connection."""
-    opened = await connect(tier_url)
-    try:
-        await migrate(opened)
-        yield opened
-    finally:
-        await opened.close()
+def connection(migrated: asyncpg.Connection) -> asyncpg.Connection:
+    return migrated
 
 
 async def store(connection: asyncpg.Connection, *trades: tuple[Any, ...]) -> None:
