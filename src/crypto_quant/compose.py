@@ -1,9 +1,12 @@
 """Puts a recorder together: the one place that knows every room. The command line and library users both start here."""
 
+import asyncio
+import os
 import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
@@ -23,7 +26,7 @@ from crypto_quant.binance.venues import venue_spec
 from crypto_quant.config import Settings
 from crypto_quant.errors import ConfigError, CryptoQuantError
 from crypto_quant.flow.archives import ArchiveShelf
-from crypto_quant.flow.assembly import assemble, known_symbols, owe_candles
+from crypto_quant.flow.assembly import Show, assemble, known_symbols, owe_candles
 from crypto_quant.flow.delivery import Delivery
 from crypto_quant.flow.history_run import HistoryRun, Report
 from crypto_quant.flow.intake import Intake, Known
@@ -32,10 +35,13 @@ from crypto_quant.flow.loading_candles import CandleLoader
 from crypto_quant.flow.pipeline import Pipeline
 from crypto_quant.flow.rest import ExchangeRest
 from crypto_quant.flow.spool import Spool
+from crypto_quant.flow.tally import Tally
 from crypto_quant.net.http import AiohttpClient
 from crypto_quant.net.websocket import PicowsConnector
+from crypto_quant.ops import board, surroundings
 from crypto_quant.ops.clock import SystemClock
 from crypto_quant.seams import Batch, Emit, Table
+from crypto_quant.snapshot import DiskView, ProcessView, Snapshot
 from crypto_quant.store import coverage
 from crypto_quant.store.ledger import StoreLedger
 from crypto_quant.store.leftover import write_leftover
@@ -94,6 +100,7 @@ async def open_recorder(
     ws_url = settings.ws_url or spec.ws_url
     link_url(ws_url, spec)  # a URL that cannot be right is said before anything is asked of anybody
     rng = rng or random.Random()  # noqa: S311  # jitter, not secrets
+    emit = tally = Tally(emit, SystemClock())
     http = AiohttpClient()
     try:
         rest = ExchangeRest(spec, rest_base(settings.rest_url or spec.rest_url), http, emit, rng)
@@ -103,6 +110,7 @@ async def open_recorder(
         await http.close()
         raise
     spool: Spool | None = None
+    noticeboard = Noticeboard(data_dir(settings), [data_dir(settings), spool_dir(settings)])
     try:
         directory = data_dir(settings)
         if settings.spool:
@@ -136,6 +144,7 @@ async def open_recorder(
             limits=limits,
             liveness=liveness,
             housekeeper=StoreUpkeep(settings.database_url),
+            show=Show(noticeboard, tally, version("crypto-quant"), os.getpid(), target_of(settings.database_url)),
         )
         if settings.backfill:
             clocks = parts.intake.clocks
@@ -153,7 +162,38 @@ async def open_recorder(
         await sink.close()
         if spool is not None:
             await spool.close()
+        await noticeboard.close()
         await http.close()
+
+
+class Noticeboard:
+    """The board of this process in a data directory, put up when first something is shown; disks may take their time.
+
+    ``directories`` are those whose disks are told of.
+    """
+
+    def __init__(self, data_directory: Path, directories: Sequence[Path]) -> None:
+        self._directory = data_directory / board.DIRECTORY
+        self._directories = directories
+        self._writer: board.BoardWriter | None = None
+
+    async def surroundings(self) -> tuple[tuple[DiskView, ...], ProcessView]:
+        """Return what only the system knows of this process."""
+        return await asyncio.to_thread(lambda: (surroundings.disks(self._directories), surroundings.process()))
+
+    async def show(self, snapshot: Snapshot) -> None:
+        """Replace what is shown. Raises OSError."""
+        await asyncio.to_thread(self._show, snapshot)
+
+    async def close(self) -> None:
+        """Show nothing any more."""
+        if self._writer is not None:
+            await asyncio.to_thread(self._writer.take_down)
+
+    def _show(self, snapshot: Snapshot) -> None:
+        if self._writer is None:
+            self._writer = board.put_up(self._directory)
+        self._writer.show(snapshot)
 
 
 class History(msgspec.Struct, frozen=True):

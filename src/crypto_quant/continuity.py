@@ -425,6 +425,11 @@ class CandleClock:
                 for first, last in gone.within(*gap):
                     self._absent.add(first, last)
 
+    @property
+    def missing(self) -> int:
+        """How many candles are owed and have not come."""
+        return self._missing.total
+
     def closed(self, open_ns: int) -> bool:
         """Account for a final candle; False when it was had before.
 

@@ -562,6 +562,14 @@ class UpkeepFailed(Event, frozen=True, kw_only=True):
     cause: str
 
 
+class BoardLost(Event, frozen=True, kw_only=True):
+    """What the recorder does cannot be shown to watchers (status, page, metrics); recording goes on."""
+
+    message: ClassVar[str] = "Board not written"
+    level: ClassVar[str] = "warning"
+    cause: str
+
+
 class SetAsideLost(Event, frozen=True, kw_only=True):
     """What is set aside from now on is counted but no longer kept: the directory is full or cannot be written."""
 

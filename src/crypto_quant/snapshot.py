@@ -164,10 +164,10 @@ class Happening(msgspec.Struct, frozen=True, kw_only=True):
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """A whole recorder at one moment.
 
-    ``counts`` are the figures of ``PipelineStats`` that only grow, and its gauges, by the names of the statistics
-    line. ``rate`` is trades committed a second and ``frame_rate`` frames received a second, over about the last ten
-    seconds. ``events`` counts what happened in this run: message -> how often. ``gaps`` are the first ``GAPS_MAX``,
-    ``happenings`` the last ``HAPPENINGS_MAX``, newest last.
+    ``source`` is the URL that the streams come from. ``counts`` are the figures of ``PipelineStats`` that only grow,
+    and its gauges, by the names of the statistics line. ``rate`` is trades committed a second and ``frame_rate``
+    frames received a second, over about the last ten seconds. ``events`` counts what happened in this run:
+    message -> how often. ``gaps`` are the first ``GAPS_MAX``, ``happenings`` the last ``HAPPENINGS_MAX``, newest last.
     """
 
     format: int = FORMAT
@@ -178,8 +178,9 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     phase: Phase
     venue: str
     symbols: int
+    source: str = ""
     exchange_ns: int = 0
-    counts: dict[str, float] = {}
+    counts: dict[str, int] = {}
     rate: float = 0.0
     frame_rate: float = 0.0
     commit_lag: Spread = Spread()

@@ -28,7 +28,9 @@ from crypto_quant.flow.rest import ExchangeRest
 from crypto_quant.flow.spool import Spool
 from crypto_quant.flow.stats import PipelineStats
 from crypto_quant.flow.store_guard import StoreGuard
+from crypto_quant.flow.tally import Tally
 from crypto_quant.flow.upkeep import Upkeep
+from crypto_quant.flow.watch import Board, Watcher
 from crypto_quant.flow.writer import TimescaleWriter
 from crypto_quant.market import Timeframe, Venue, fold_symbol, utc_text
 from crypto_quant.seams import Clock, Connector, Emit, Housekeeper, KnownSlots, Ledger, Quarantine, Sink, Table
@@ -47,6 +49,16 @@ class Parts(msgspec.Struct, frozen=True):
     stats: PipelineStats
     streams: int
     links: int
+
+
+class Show(msgspec.Struct, frozen=True):
+    """Where and as what a recorder shows itself; ``tally`` hears every event. ``database`` holds no secrets."""
+
+    board: Board
+    tally: Tally
+    version: str
+    pid: int
+    database: str
 
 
 def assemble(
@@ -71,14 +83,15 @@ def assemble(
     limits: SessionLimits = DEFAULT_LIMITS,
     liveness: LivenessLimits = DEFAULT_LIVENESS,
     housekeeper: Housekeeper | None = None,
+    show: Show | None = None,
 ) -> Parts:
     """Return a recorder of ``symbols`` (as stored); ``exchange_ns`` is the exchange's time, 0 when it is unknown.
 
     ``known`` says what the store has of each symbol; what waits in the ``spool`` counts as had as well. With ``shelf``
     None no archive is asked for what REST has not. With ``spool`` None rows wait in memory alone. ``limits`` say how
     patient links are, ``liveness`` when a silent stream is looked up; a ``housekeeper`` keeps the declared rules of
-    the tables. It needs a running event loop, which gives it its monotonic time. Raises ConfigError for unknown
-    streams.
+    the tables, and ``show`` says where watchers look. It needs a running event loop, which gives it its monotonic
+    time. Raises ConfigError for unknown streams.
     """
     streams = [parse_stream(text, spec) for text in dict.fromkeys(settings.streams)]
     names = [stream_name(symbol, stream) for stream in streams for symbol in symbols]
@@ -148,6 +161,26 @@ def assemble(
         limits=limits if len(timeframes) == len(streams) else msgspec.structs.replace(limits, quiet_s=None),
     )
     guard = StreamGuard(symbols, streams, intake=intake, collector=collector, rest=rest, emit=emit, limits=liveness)
+    watcher = None
+    if show is not None:
+        watcher = Watcher(
+            show.board,
+            symbols,
+            streams,
+            version=show.version,
+            pid=show.pid,
+            database=show.database,
+            source=ws_url,
+            intake=intake,
+            collector=collector,
+            guard=guard,
+            writer=writer,
+            spool=spool,
+            stats=stats,
+            tally=show.tally,
+            clock=clock,
+            emit=emit,
+        )
     pipeline = Pipeline(
         collector=collector,
         writer=writer,
@@ -160,6 +193,7 @@ def assemble(
         guard=guard,
         upkeep=Upkeep(housekeeper, clock=clock, emit=emit) if housekeeper is not None else None,
         store_guard=StoreGuard(confirmed, ledger, intake=intake, emit=emit, refilled=backfiller is not None),
+        watcher=watcher,
         stats_interval_s=settings.stats_interval,
         drain_s=settings.drain_deadline,
         pending_limit=settings.pending_limit,

@@ -15,6 +15,7 @@ from crypto_quant.flow.links import Drive, FrameTaker, Group, Slot
 from crypto_quant.flow.stats import PipelineStats
 from crypto_quant.market import NS_PER_S
 from crypto_quant.seams import Clock, Connector, Emit, Link
+from crypto_quant.snapshot import LinkState
 
 # How long a peer may take to answer our goodbye without giving any more data; what it had queued comes first.
 _GOODBYE_S = 2.0
@@ -124,6 +125,20 @@ class BinanceWSCollector:
             return None
         since = [drive.opened_ns for drive in self._groups_of[stream].drives if drive.session.delivering]
         return max(min(since), self._resumed_ns) if since else None
+
+    def slots(self) -> list[tuple[int, LinkState, int]]:
+        """Return of each link its number, what it does, and how many streams it carries."""
+        return [(slot.link, slot.state, len(slot.group.streams)) for slot in self._slots]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every link is up."""
+        return all(slot.drives for slot in self._slots)
+
+    @property
+    def paused(self) -> bool:
+        """Whether sockets are not read now."""
+        return self._paused
 
     def replace(self, stream: str, cause: str) -> None:
         """Replace the links that carry a stream, one after the other, each by one that delivers before it goes."""

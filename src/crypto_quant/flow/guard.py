@@ -57,6 +57,10 @@ class StreamGuard:
         }
         self._candle_pauses: dict[tuple[str, Timeframe], float] = {}
 
+    def is_quiet(self, symbol: str) -> bool:
+        """Tell whether the trades of a symbol have been silent for longer than their own rate makes plausible."""
+        return self._liveness.silent_s(symbol, self._collector.ns()) > self._liveness.patience_s(symbol)
+
     async def run(self) -> None:
         """Keep watch until cancelled."""
         while True:

@@ -50,7 +50,7 @@ class _SymbolState:
     ``issued`` is the highest id that is known from REST alone, ``streamed`` the highest that a stream had told by then.
     """
 
-    __slots__ = ("contents", "first", "issued", "lead", "sequencer", "series", "streamed", "symbol", "void")
+    __slots__ = ("contents", "first", "issued", "lag_ns", "lead", "sequencer", "series", "streamed", "symbol", "void")
 
     def __init__(self, venue: Venue, symbol: str, writer: TimescaleWriter) -> None:
         self.symbol = symbol
@@ -62,6 +62,8 @@ class _SymbolState:
         self.void = writer.series(venue.value, symbol, Source.VOID)
         # the first id of the run up to ``sequencer.last`` that no chunk proves yet
         self.first = _NONE
+        # from the exchange's event time to the arrival here, of a trade of late
+        self.lag_ns: int | None = None
 
 
 class Intake:
@@ -196,6 +198,8 @@ class Intake:
         event_ns = time_ns(newest.E)
         if event_ns > self.exchange_ns:
             self._later(event_ns)
+        # one of those read together stands for all: nothing is done for each trade
+        self._trades[newest.s].lag_ns = received_ns - event_ns
         self._stats.trades_received += len(rows)
         data, chunk = "".join(rows).encode(), self._chunk
         if chunk is not None and chunk.is_open:
@@ -335,6 +339,18 @@ class Intake:
     def newest(self, symbol: str) -> int:
         """Return the highest id of a (stored) symbol that is known; -1 when none is."""
         return self._symbols[symbol].sequencer.last
+
+    def gaps(self, symbol: str) -> Sequence[Gap]:
+        """Return the ids of a (stored) symbol that are missing now, in rising order."""
+        return self._symbols[symbol].sequencer.gaps
+
+    def missing(self, symbol: str) -> int:
+        """Return how many ids of a (stored) symbol are missing now."""
+        return self._symbols[symbol].sequencer.missing
+
+    def lag_ns(self, symbol: str) -> int | None:
+        """Return from the exchange's event time to the arrival here, of a trade of late; None when none has come."""
+        return self._symbols[symbol].lag_ns
 
     def newest_streamed(self, symbol: str) -> int:
         """Return the highest id of a (stored) symbol that did not become known from REST alone; -1 when none did."""

@@ -10,6 +10,7 @@ from crypto_quant.binance import wire
 from crypto_quant.binance.handover import Handover
 from crypto_quant.binance.session import Session, Text
 from crypto_quant.seams import Link
+from crypto_quant.snapshot import LinkState
 
 _ABNORMAL = 1006
 # So many frames of a newcomer are held at most (some 25 MB); beyond that they are fed, though a gap may then be told
@@ -187,6 +188,15 @@ class Slot:
         self.lost: tuple[str, float, float] | None = None
         self.changed = asyncio.Event()
         group.slots.append(self)
+
+    @property
+    def state(self) -> LinkState:
+        """What the link of this slot does; of two, during a handover, what the better one does."""
+        if any(drive.session.delivering for drive in self.drives.values()):
+            return LinkState.DELIVERING
+        if self.drives:
+            return LinkState.OPEN
+        return LinkState.CONNECTING if self.opening else LinkState.WAITING
 
     @property
     def must_wait(self) -> bool:

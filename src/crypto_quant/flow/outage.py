@@ -18,6 +18,11 @@ class Outage:
         """Whether the last that was heard of the database was a failure."""
         return self._since_s is not None
 
+    @property
+    def cause(self) -> str:
+        """What the last failure that was told was; empty when none lasts."""
+        return self._cause if self.lasting else ""
+
     def failed(self, now_s: float, cause: str) -> bool:
         """Note a failure; return whether to tell it.
 

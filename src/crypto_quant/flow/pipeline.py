@@ -14,8 +14,10 @@ from crypto_quant.flow.guard import StreamGuard
 from crypto_quant.flow.stats import PipelineStats
 from crypto_quant.flow.store_guard import StoreGuard
 from crypto_quant.flow.upkeep import Upkeep
+from crypto_quant.flow.watch import Watcher
 from crypto_quant.flow.writer import TimescaleWriter
 from crypto_quant.seams import Batch, Emit, Sink
+from crypto_quant.snapshot import Phase
 
 # Saves rows that could not be stored; returns what to tell: the files and what to do with them.
 SaveLeftover = Callable[[Sequence[Batch]], Sequence[events.RowsLeft]]
@@ -59,6 +61,7 @@ class Pipeline:
         guard: StreamGuard | None = None,
         store_guard: StoreGuard | None = None,
         upkeep: Upkeep | None = None,
+        watcher: Watcher | None = None,
         stats_interval_s: float = 10.0,
         drain_s: float = 30.0,
         pending_limit: int = 200_000,
@@ -74,11 +77,15 @@ class Pipeline:
         self._guard = guard
         self._store_guard = store_guard
         self._upkeep = upkeep
+        self._watcher = watcher
+        if watcher is not None:
+            watcher.phase = lambda: self.phase
         self._stats_interval_s = stats_interval_s
         self._drain_s = drain_s
         self._pending_limit = pending_limit
         self._stop = asyncio.Event()
         self._abort = asyncio.Event()
+        self._linked = self._ended = False
         self._save_failure: CryptoQuantError | None = None
         self.final: dict[str, Any] = {}
 
@@ -90,6 +97,18 @@ class Pipeline:
         """End at once: what is not stored yet goes to the spool, or else to a file."""
         self._stop.set()
         self._abort.set()
+
+    @property
+    def phase(self) -> Phase:
+        """What the recorder does as a whole."""
+        if self._ended:
+            return Phase.ENDED
+        if self.stopping:
+            return Phase.DRAINING
+        self._linked = self._linked or self._collector.complete
+        if not self._linked:
+            return Phase.STARTING
+        return Phase.PAUSED if self._collector.paused else Phase.RECORDING
 
     @property
     def stopping(self) -> bool:
@@ -117,6 +136,8 @@ class Pipeline:
         if self._upkeep is not None:
             others.append(asyncio.create_task(self._upkeep.run(), name="upkeep"))
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
+        # it shows the drain as well, so it ends last
+        watching = asyncio.create_task(self._watch(), name="watcher")
         try:
             watched: set[asyncio.Task[Any]] = {writing, collecting, stopping, *others}
             deadline = None if duration_s is None else asyncio.get_running_loop().time() + duration_s
@@ -125,6 +146,7 @@ class Pipeline:
             self._stop.set()
             ending = await self._to_its_end(self._drain(writing, collecting, others))
             await _end(stopping)
+            await _end(watching)
         for task in (writing, collecting, *others):
             if task.done() and not task.cancelled() and (failure := task.exception()) is not None:
                 raise _innermost(failure)
@@ -186,6 +208,7 @@ class Pipeline:
             self._tell("the database did not close in time")
         else:
             self._tell("closed the database")
+        self._ended = True
         self.final = self.stats.report(self._now_ns(), final=True)
         self._emit(self.final)
         return Ending.LEFT if left or spooled else Ending.DRAINED
@@ -210,6 +233,10 @@ class Pipeline:
         await asyncio.wait({flushing, aborting, writing}, timeout=self._drain_s, return_when=asyncio.FIRST_COMPLETED)
         await _end(flushing)
         await _end(aborting)
+
+    async def _watch(self) -> None:
+        if self._watcher is not None:
+            await self._watcher.run()
 
     async def _report(self) -> None:
         loop = asyncio.get_running_loop()

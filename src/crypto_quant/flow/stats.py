@@ -1,5 +1,7 @@
 """What the pipeline has done, counted exactly: every trade received is written, a duplicate, set aside or pending."""
 
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 from crypto_quant.seams import PoolUse, Receipt, Table
@@ -8,15 +10,23 @@ from crypto_quant.seams import PoolUse, Receipt, Table
 _GROWTH = 1.25
 _FIRST_MS = 0.05
 _BUCKETS = 110  # 0.05 ms * 1.25**110 is over 25 days
+# of these the edges are shown to watchers: each nearly twice the one before, from 0.2 ms to two minutes
+_SHOWN = range(6, 68, 3)
 
 
 class LagHistogram:
-    """Lags in ms, as a histogram: ``quantile`` answers for everything added since the last ``clear``."""
+    """Lags in ms, as a histogram of the whole run.
+
+    ``quantile`` answers for everything added since a ``mark``, by default since the last ``clear``, so that several
+    can look at it, each with a window of its own.
+    """
 
     def __init__(self) -> None:
         self._counts = [0] * (_BUCKETS + 1)
         self._edges = [_FIRST_MS * _GROWTH**n for n in range(_BUCKETS)]
+        self._cleared = self.mark()
         self.count = 0
+        self.sum_ms = 0.0
 
     def add(self, lag_ms: float, times: int = 1) -> None:
         """Count a lag; a negative one (clocks disagree) counts as none."""
@@ -29,22 +39,33 @@ class LagHistogram:
                 low = middle + 1
         self._counts[low] += times
         self.count += times
+        self.sum_ms += max(lag_ms, 0.0) * times
 
-    def quantile(self, share: float) -> float | None:
+    def mark(self) -> Sequence[int]:
+        """Return what stands now, for ``quantile`` to begin at."""
+        return tuple(self._counts)
+
+    def quantile(self, share: float, since: Sequence[int] | None = None) -> float | None:
         """Return the lag (upper edge of its bucket, ms) that ``share`` of the counted ones do not exceed."""
-        if not self.count:
+        before = self._cleared if since is None else since
+        counted = sum(self._counts) - sum(before)
+        if not counted:
             return None
         seen = 0
         for bucket, count in enumerate(self._counts):
-            seen += count
-            if seen >= share * self.count:
+            seen += count - before[bucket]
+            if seen >= share * counted:
                 return round(self._edges[min(bucket, _BUCKETS - 1)], 2)
         return None
 
+    def cumulative(self) -> tuple[tuple[float, int], ...]:
+        """Return (upper edge in ms, how many of the whole run were not above it) of some buckets, rising."""
+        upto = list(itertools.accumulate(self._counts))
+        return tuple((round(self._edges[bucket], 3), upto[bucket]) for bucket in _SHOWN)
+
     def clear(self) -> None:
-        """Forget everything."""
-        self._counts = [0] * (_BUCKETS + 1)
-        self.count = 0
+        """Begin a new window."""
+        self._cleared = self.mark()
 
 
 class PipelineStats:
@@ -62,7 +83,8 @@ class PipelineStats:
     the ids in them. ``rollovers`` are links replaced without a break, ``reconnects`` those that had ended first.
     Lags cover the time since the last report:
     ``commit_lag`` from a frame's arrival to its commit, ``event_lag`` from the exchange's event time to the commit
-    (it includes the difference of the two clocks, and years when a recording is replayed).
+    (it includes the difference of the two clocks, and years when a recording is replayed). ``write_time`` is what
+    the store took for a batch, its tries included.
     """
 
     def __init__(self, started_ns: int) -> None:
@@ -95,6 +117,7 @@ class PipelineStats:
         self.store_failures = 0
         self.commit_lag = LagHistogram()
         self.event_lag = LagHistogram()
+        self.write_time = LagHistogram()
         self.pool: PoolUse | None = None
         self.trades_taken_over = 0
         self.candles_taken_over = 0
@@ -134,21 +157,13 @@ class PipelineStats:
         else:
             self.candles_set_aside += rows
 
-    def report(self, now_ns: int, *, final: bool = False) -> dict[str, Any]:
-        """Return the statistics as one flat JSON object, and start a new window for the lags.
-
-        ``started_ns`` and ``now_ns`` are monotonic.
-        """
-        elapsed_s = (now_ns - self.started_ns) / 1e9
+    def counts(self) -> dict[str, int]:
+        """Return every counter and gauge by the name that the report gives it."""
         pool = self.pool
-        report: dict[str, Any] = {
-            "event": "Final statistics" if final else "Pipeline statistics",
-            "level": "info",
+        return {
             "trades_received": self.trades_received,
             "trades_written": self.trades_written,
             "pending_trades": self.pending_trades,
-            "elapsed_seconds": round(elapsed_s, 3),
-            "trades_per_second": round(self.trades_written / elapsed_s, 2) if elapsed_s > 0 else 0.0,
             "trades_duplicate": self.trades_duplicate,
             "trades_set_aside": self.trades_set_aside,
             "trades_conflicting": self.trades_conflicting,
@@ -174,7 +189,6 @@ class PipelineStats:
             "gaps": self.gaps,
             "gaps_open": self.gaps_open,
             "batches_written": self.batches_written,
-            "rows_per_batch": round(self.rows_written / self.batches_written, 1) if self.batches_written else 0.0,
             "batch_size": self.batch_size,
             "pool_limit": pool.limit if pool else 0,
             "pool_open": pool.open if pool else 0,
@@ -184,6 +198,25 @@ class PipelineStats:
             "spool_records": self.spool_records,
             "spooled_rows": self.spooled_rows,
             "replayed_rows": self.replayed_rows,
+        }
+
+    def report(self, now_ns: int, *, final: bool = False) -> dict[str, Any]:
+        """Return the statistics as one flat JSON object, and start a new window for the lags.
+
+        ``started_ns`` and ``now_ns`` are monotonic.
+        """
+        elapsed_s = (now_ns - self.started_ns) / 1e9
+        counts = self.counts()
+        report: dict[str, Any] = {
+            "event": "Final statistics" if final else "Pipeline statistics",
+            "level": "info",
+            "trades_received": self.trades_received,
+            "trades_written": self.trades_written,
+            "pending_trades": self.pending_trades,
+            "elapsed_seconds": round(elapsed_s, 3),
+            "trades_per_second": round(self.trades_written / elapsed_s, 2) if elapsed_s > 0 else 0.0,
+            **counts,
+            "rows_per_batch": round(self.rows_written / self.batches_written, 1) if self.batches_written else 0.0,
             "commit_lag_ms_p50": self.commit_lag.quantile(0.5),
             "commit_lag_ms_p99": self.commit_lag.quantile(0.99),
             "event_lag_ms_p50": self.event_lag.quantile(0.5),

@@ -80,7 +80,7 @@ class TimescaleWriter:
         self._lane_of = {lane.table: lane for lane in self._lanes}
         self._times = TimeText()
         self._spool = spool
-        self._spool_trouble = Outage()
+        self.spool_trouble = Outage()
         self._spooling_told_s: float | None = None
         self._abandoned: set[asyncio.Task[Receipt]] = set()
         self._replayer: Replayer | None = None
@@ -258,7 +258,7 @@ class TimescaleWriter:
                 SpoolRecord(lane.table, rows, covered, told), partial(self._spooled, lane, flight, chunks, len(rows))
             )
         except SpoolUnavailable as problem:
-            if self._spool_trouble.failed(asyncio.get_running_loop().time(), problem.what):
+            if self.spool_trouble.failed(asyncio.get_running_loop().time(), problem.what):
                 self._emit(events.SpoolRefused(directory=spool.directory, cause=str(problem), in_memory=self.in_memory))
             return False
         return True
@@ -271,7 +271,7 @@ class TimescaleWriter:
     def _spooled(self, lane: Lane, flight: Flight, chunks: Sequence[Chunk], rows: int) -> None:
         lane.finished(flight, chunks)
         self._stats.spooled_rows += rows
-        self._spool_trouble.over(0.0)
+        self.spool_trouble.over(0.0)
 
     async def _due(self, lane: Lane) -> None:
         """Wait until the lane's batch is full, old enough, or wanted; beside another one, until it is worth it."""
@@ -328,6 +328,7 @@ class TimescaleWriter:
         if self._adapts:
             lane.batcher.max_age_ns = fitting_age_ns(int(took_s * 1e9))
         self._stats.stored(lane.table, receipt)
+        self._stats.write_time.add(took_s * 1e3)
         if lane is self._trades:
             if receipt.conflicting:
                 self._aside.conflicting([batch.rows[place] for place in receipt.conflicting])

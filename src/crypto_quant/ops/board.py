@@ -16,7 +16,7 @@ import msgspec
 
 from crypto_quant.snapshot import FORMAT, Snapshot
 
-DIRECTORY = "run"
+DIRECTORY = "boards"
 SUFFIX = ".board"
 _MAGIC = b"crypto-quant board"
 _HEAD_SIZE = 64
