@@ -11,7 +11,6 @@ from crypto_quant.binance.streams import Stream, stream_name
 from crypto_quant.flow.collector import BinanceWSCollector
 from crypto_quant.flow.guard import StreamGuard
 from crypto_quant.flow.intake import Intake
-from crypto_quant.flow.outage import Outage
 from crypto_quant.flow.spool import Spool
 from crypto_quant.flow.stats import LagHistogram, PipelineStats
 from crypto_quant.flow.tally import Tally
@@ -134,7 +133,7 @@ class Watcher:
         self._ticks = 0
         self._committed = 0
         self._committed_ns: int | None = None
-        self._trouble = Outage()
+        self._trouble = ""
 
     async def run(self) -> None:
         """Show a snapshot each tick, until cancelled."""
@@ -152,10 +151,12 @@ class Watcher:
             await self._board.show(self.snapshot(*await self._board.surroundings()))
         except OSError as problem:
             cause = problem.strerror or str(problem)
-            if self._trouble.failed(asyncio.get_running_loop().time(), cause):
+            # once: nothing is lost but the view
+            if cause != self._trouble:
+                self._trouble = cause
                 self._emit(events.BoardLost(cause=cause))
         else:
-            self._trouble.over(0.0)
+            self._trouble = ""
 
     def snapshot(self, disks: tuple[DiskView, ...] = (), process: ProcessView = ProcessView()) -> Snapshot:  # noqa: B008
         """Return what holds now; a window of the rates is as long as the calls before lie back."""
