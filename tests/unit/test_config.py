@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from crypto_quant.config import Settings, load
+from crypto_quant.config import Origin, Settings, Source, load, resolve
 from crypto_quant.errors import ConfigError
 from crypto_quant.market import Venue
 
@@ -195,3 +195,62 @@ def test_the_archive_is_where_the_exchange_is() -> None:
     assert load({"ws_url": "ws://a:1", "archive_url": "http://b:2"}, {}).archive_url == "http://b:2"
     assert load({"rest_url": "http://a:1"}, {}).archive_url == "http://a:1"
     assert load({"rest_url": "http://a:1", "archive_url": "http://b:2"}, {}).archive_url == "http://b:2"
+
+
+def test_each_value_knows_where_it_comes_from(tmp_path: Path) -> None:
+    text = 'symbols = [\n  "batch_size = 1",\n]\n\nlinks=2\n"pool_size" = 3\nstats_interval = 4\n'
+    (tmp_path / "crypto-quant.toml").write_text(text, encoding="utf-8")
+    environ = {"CRYPTO_QUANT_STATS_INTERVAL": "5", "DATABASE_URL": "postgresql://h/d"}
+    resolved = resolve({"batch_size": 7, "ws_url": "ws://a:1", "duration": None}, environ, cwd=tmp_path)
+    file = str(tmp_path / "crypto-quant.toml")
+    told = {name: source for name, source in resolved.sources.items() if source.origin is not Origin.DEFAULT}
+    assert told == {
+        "symbols": Source(Origin.FILE, file, 1),
+        "links": Source(Origin.FILE, file, 5),
+        "pool_size": Source(Origin.FILE, file, 6),
+        "stats_interval": Source(Origin.ENVIRONMENT, "CRYPTO_QUANT_STATS_INTERVAL"),
+        "database_url": Source(Origin.ENVIRONMENT, "DATABASE_URL"),
+        "batch_size": Source(Origin.FLAG, "--batch-size"),
+        "ws_url": Source(Origin.FLAG, "--ws-url"),
+        "rest_url": Source(Origin.DERIVED, "ws_url"),
+        "archive_url": Source(Origin.DERIVED, "ws_url"),
+    }
+    assert resolved.file == tmp_path / "crypto-quant.toml"
+    assert list(resolved.sources) == list(Settings.__struct_fields__)
+    assert resolved.settings == load({"batch_size": 7, "ws_url": "ws://a:1"}, environ, cwd=tmp_path)
+
+
+@pytest.mark.parametrize("text", ["# a\r\nlinks = 2\r\n", "\nlinks = 2", "# a\u2028b\nlinks=2"])
+def test_the_line_is_that_of_an_editor(tmp_path: Path, text: str) -> None:
+    (tmp_path / "crypto-quant.toml").write_bytes(text.encode())
+    assert resolve({}, {}, cwd=tmp_path).sources["links"].line == 2
+
+
+def test_a_wrong_value_in_a_file_is_told_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "crypto-quant.toml").write_text("links = 2\nbatch_size = 0\n")
+    assert "crypto-quant.toml, line 2" in refusal(cwd=tmp_path)
+
+
+def test_a_secret_is_not_told_when_it_is_wrong(tmp_path: Path) -> None:
+    (tmp_path / "crypto-quant.toml").write_text('database_url = ["postgresql://u:geheim@h/d"]\n')
+    told = refusal(cwd=tmp_path)
+    assert "database_url" in told
+    assert "geheim" not in told
+
+
+@pytest.mark.parametrize(("name", "near"), [
+    ("BATCHSIZE", "BATCH_SIZE"), ("SYMBOL", "SYMBOLS"), ("STREAM", "STREAMS"), ("LOGLEVEL", "LOG_LEVEL"),
+    ("DATABSE_URL", "DATABASE_URL"), ("BATCH_SIZES", "BATCH_SIZE"),
+])  # fmt: skip
+def test_a_misspelt_variable_is_named_with_what_is_nearest(name: str, near: str) -> None:
+    told = refusal(environ={f"CRYPTO_QUANT_{name}": "1"})
+    assert f"CRYPTO_QUANT_{name}" in told
+    assert f"Did you mean CRYPTO_QUANT_{near}?" in told
+
+
+def test_variables_that_are_no_settings_are_left_alone() -> None:
+    theirs = ("TEST_POSTGRES_URL", "REQUIRE_DATABASES", "PEERS_PYTHON", "DATABASE_PASSWORD")
+    environ = {f"CRYPTO_QUANT_{name}": "x" for name in theirs}
+    resolved = resolve({}, {**environ, "CRYPTO_QUANT_OTHER": "x", "CRYPTO_QUANT_BATCHSIZE": "", "PATH": "x"})
+    assert resolved.settings == Settings()
+    assert resolved.ignored == ("CRYPTO_QUANT_OTHER",)

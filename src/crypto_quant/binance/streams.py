@@ -82,7 +82,7 @@ def check_symbols(symbols: Sequence[str], known: Mapping[str, str]) -> list[str]
     if not symbols:
         raise ConfigError("no symbol given", hint="Name at least one, for example btcusdt")
     for text in symbols:
-        _refuse_impossible(text, known)
+        refuse_impossible(text, known)
     unknown = [text for text in dict.fromkeys(symbols) if wire_symbol(text) not in known]
     if unknown:
         hints = [f"For {text} did you mean {_any_of(near)}?" for text in unknown if (near := _nearest(text, known))]
@@ -161,12 +161,13 @@ def _checked_base(url: str, schemes: tuple[str, str], what: str) -> str:
     return url.rstrip("/?#")
 
 
-def _refuse_impossible(text: str, known: Mapping[str, str]) -> None:
+def refuse_impossible(text: str, known: Mapping[str, str] | None = None) -> None:
+    """Raise ConfigError for what can be no symbol of any exchange, with the nearest that is ``known``."""
     # these would break a stream's name or a URL, or stand for something else (`BTC/USDT`, `btcusdt@trade`)
     bad = [c for c in text if c.isspace() or c in "/@" or unicodedata.category(c).startswith("C")]
     if text and not bad:
         return
-    near = _nearest("".join(c for c in text if c.isalnum()), known)
+    near = _nearest("".join(c for c in text if c.isalnum()), known or {})
     hint = f"Did you mean {_any_of(near)}?" if near else "Write it as the exchange does, for example btcusdt"
     raise ConfigError("not a symbol", subject=repr(text), hint=hint)
 

@@ -8,6 +8,8 @@ import importlib
 import sys
 
 import click
+from click.exceptions import NoSuchCommand
+from click.shell_completion import CompletionItem
 
 from crypto_quant.errors import CryptoQuantError
 
@@ -15,10 +17,13 @@ from crypto_quant.errors import CryptoQuantError
 VERBS = {
     "backfill": "crypto_quant.cli.backfill",
     "candles": "crypto_quant.cli.candles",
+    "completion": "crypto_quant.cli.completion",
+    "config": "crypto_quant.cli.config",
     "db": "crypto_quant.cli.db",
     "demo": "crypto_quant.cli.demo",
     "export": "crypto_quant.cli.export",
     "import": "crypto_quant.cli.bring_in:bring_in",
+    "init": "crypto_quant.cli.init",
     "query": "crypto_quant.cli.query",
     "record": "crypto_quant.cli.record",
     "repair": "crypto_quant.cli.repair",
@@ -29,7 +34,7 @@ VERBS = {
 
 
 class _LazyVerbs(click.Group):
-    """A group that imports a verb's module when the verb is used, so that ``--help`` stays instant."""
+    """A group that imports a verb's module when the verb is used: no other verb waits for it, nor does a shell."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(VERBS)
@@ -40,6 +45,18 @@ class _LazyVerbs(click.Group):
         module, _, name = VERBS[cmd_name].partition(":")
         command: click.Command = getattr(importlib.import_module(module), name or cmd_name)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in VERBS and not args[0].startswith("-") and not ctx.resilient_parsing:
+            raise NoSuchCommand(args[0], possibilities=VERBS, ctx=ctx)
+        return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        # by their names alone: what click asks of each verb besides would import them all
+        verbs = [CompletionItem(verb) for verb in self.list_commands(ctx) if verb.startswith(incomplete)]
+        return verbs + click.Command.shell_complete(self, ctx, incomplete)
 
 
 @click.group(cls=_LazyVerbs, context_settings={"help_option_names": ["-h", "--help"]})

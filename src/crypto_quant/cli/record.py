@@ -11,65 +11,15 @@ from typing import Any
 import click
 import msgspec
 
-from crypto_quant.compose import open_recorder
+from crypto_quant.cli.options import given, settings_options
 from crypto_quant.config import Settings, load
 from crypto_quant.errors import ConfigError
-from crypto_quant.flow.pipeline import Ending
-from crypto_quant.market import Venue
-from crypto_quant.ops import log
 from crypto_quant.seams import Emit
-
-
-def settings_options(command: Any) -> Any:  # noqa: ANN401
-    """Add the options that become ``Settings`` to a click command."""
-    options = [
-        click.option("--stream", "streams", multiple=True, metavar="NAME",
-                     help="aggTrade, or kline_INTERVAL as in kline_5m; repeat for several. [default: aggTrade]"),
-        click.option("--venue", type=click.Choice([v.value for v in Venue]), help="Which market. [default: spot]"),
-        click.option("--database-url", metavar="URL",
-                     help="PostgreSQL or TimescaleDB. [default: the embedded database]"),
-        click.option("--batch-size", type=click.IntRange(1, 1_000_000), metavar="N",
-                     help="Rows that make a batch full. [default: 1000]"),
-        click.option("--batch-age", type=click.FloatRange(0, 60), metavar="S",
-                     help="Seconds after which a batch is stored though not full."
-                     " [default: twice what the last commit took, 0.005 to 0.05]"),
-        click.option("--duration", type=click.FloatRange(0, min_open=True), metavar="S",
-                     help="Seconds to record. [default: until interrupted]"),
-        click.option("--drain-deadline", type=click.FloatRange(0, min_open=True), metavar="S",
-                     help="Seconds that the graceful end may take. [default: 30]"),
-        click.option("--stats-interval", type=click.FloatRange(0, min_open=True), metavar="S",
-                     help="Seconds between two reports. [default: 10]"),
-        click.option("--candle-grace", type=click.FloatRange(0, min_open=True), metavar="S",
-                     help="Seconds after its end that a candle's final message may take. [default: 10]"),
-        click.option("--check-symbols/--no-check-symbols", default=None,
-                     help="Check the symbols against exchangeInfo first. [default: check]"),
-        click.option("--links", type=click.IntRange(1, 4), metavar="N",
-                     help="Connections that carry the same streams at the same time. [default: 1]"),
-        click.option("--spool/--no-spool", default=None,
-                     help="Keep rows on disk while the database is away or too slow. [default: spool]"),
-        click.option("--spool-limit", type=click.IntRange(min=1_048_576), metavar="BYTES",
-                     help="Bytes that the spool may take on disk. [default: 4 GiB]"),
-        click.option("--ws-url", metavar="URL", help="Another WebSocket host. [default: the venue's own]"),
-        click.option("--rest-url", metavar="URL", help="Another REST host. [default: where --ws-url is]"),
-        click.option("--archive-url", metavar="URL",
-                     help="Another archive. [default: where --ws-url is, else data.binance.vision]"),
-        click.option("--backfill/--no-backfill", default=None,
-                     help="Close holes in the trades by themselves, over REST. [default: backfill]"),
-        click.option("--backfill-reach", type=click.IntRange(0), metavar="N",
-                     help="Ids behind the newest one up to which holes are closed. [default: 1000000]"),
-        click.option("--log-level", type=click.Choice(log.LEVELS, case_sensitive=False), help="[default: INFO]"),
-        click.option("--log-format", type=click.Choice(log.FORMATS), help="[default: auto]"),
-        click.option("--config", type=click.Path(path_type=Path),
-                     help="A configuration file. [default: ./crypto-quant.toml, when there is one]"),
-    ]  # fmt: skip
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
 @click.command()
 @click.argument("symbols", nargs=-1, metavar="SYMBOL...")
-@settings_options
+@settings_options()
 def record(symbols: tuple[str, ...], config: Path | None, **flags: Any) -> None:  # noqa: ANN401
     """Record SYMBOL... from the exchange's streams into the database.
 
@@ -77,13 +27,13 @@ def record(symbols: tuple[str, ...], config: Path | None, **flags: Any) -> None:
     gracefully: nothing that has been received is lost. A second Ctrl-C ends it at once; what the database has not
     stored by then waits in the spool for the next run.
     """
-    given = {**flags, "symbols": symbols or None, "streams": flags["streams"] or None}
-    settings = load(given, os.environ, config)
-    sys.exit(run(settings))
+    sys.exit(run(load(given({**flags, "symbols": symbols}), os.environ, config)))
 
 
 def run(settings: Settings) -> int:
     """Record as the settings say; return the exit code."""
+    from crypto_quant.ops import log  # noqa: PLC0415 - a shell that completes options waits for none of this
+
     emit = log.setup(settings.log_level, settings.log_format)
     if settings.database_url is None:
         settings = msgspec.structs.replace(settings, database_url=embedded_url(settings))
@@ -126,6 +76,9 @@ def loop_factory() -> Any:  # noqa: ANN401
 
 
 async def _record(settings: Settings, emit: Emit) -> int:
+    from crypto_quant.compose import open_recorder  # noqa: PLC0415
+    from crypto_quant.flow.pipeline import Ending  # noqa: PLC0415
+
     loop = asyncio.get_running_loop()
     async with open_recorder(settings, emit) as recorder:
         pipeline = recorder.pipeline

@@ -12,15 +12,23 @@ from crypto_quant.errors import ConfigError
 
 def write_statement(file: Path, document: Mapping[str, Any], *, overwrite: bool) -> None:
     """Write the document as JSON, on disk when this returns. Raises ConfigError when it cannot, or ``file`` exists."""
-    text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+    write_text(file, json.dumps(document, indent=1, ensure_ascii=False) + "\n", what="certificate", overwrite=overwrite)
+
+
+def write_text(file: Path, text: str, *, what: str, overwrite: bool) -> None:
+    """Write a file of UTF-8 text, on disk when this returns; ``what`` names it in errors.
+
+    Raises ConfigError when it cannot, or ``file`` exists; what was there is whole then.
+    """
     try:
+        mode = file.stat().st_mode & 0o777 if overwrite and file.exists() else 0o644
         handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as out:
                 out.write(text)
                 out.flush()
                 os.fsync(out.fileno())
-            Path(name).chmod(0o644)
+            Path(name).chmod(mode)
             if overwrite:
                 os.replace(name, file)  # noqa: PTH105 - the same call, and its pair is below
             else:
@@ -30,4 +38,4 @@ def write_statement(file: Path, document: Mapping[str, Any], *, overwrite: bool)
     except FileExistsError as problem:
         raise ConfigError("the file exists", subject=str(file), hint="Give another name, or --force") from problem
     except OSError as problem:
-        raise ConfigError("cannot write the certificate", subject=str(file), hint=str(problem)) from problem
+        raise ConfigError(f"cannot write the {what}", subject=str(file), hint=str(problem)) from problem

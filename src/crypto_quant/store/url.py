@@ -7,7 +7,7 @@ from crypto_quant.errors import ConfigError
 
 SCHEMES = ("postgresql", "postgres")
 _EXAMPLE = "Expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
-_SECRET_PARAMETERS = ("password", "sslpassword", "passfile")
+_SECRET_PARAMETERS = ("password", "sslpassword", "passfile", "token", "secret", "key", "apikey", "api_key")
 
 # One server of a URL; a port of None is the driver's default.
 Host = tuple[str, int | None]
