@@ -47,7 +47,11 @@ class RetryableError(CryptoQuantError):
 
 
 class LinkLost(RetryableError):
-    """A WebSocket could not be opened, or ended."""
+    """A WebSocket could not be opened, or ended. ``status`` is what HTTP answered to the handshake, where it did."""
+
+    def __init__(self, what: str, *, subject: str = "", hint: str = "", status: int | None = None) -> None:
+        super().__init__(what, subject=subject, hint=hint)
+        self.status = status
 
 
 class ExchangeUnavailable(RetryableError):

@@ -21,6 +21,7 @@ VERBS = {
     "config": "crypto_quant.cli.config",
     "db": "crypto_quant.cli.db",
     "demo": "crypto_quant.cli.demo",
+    "doctor": "crypto_quant.cli.doctor",
     "export": "crypto_quant.cli.export",
     "import": "crypto_quant.cli.bring_in:bring_in",
     "init": "crypto_quant.cli.init",

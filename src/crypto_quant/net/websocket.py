@@ -70,7 +70,7 @@ class PicowsConnector:
                 ) from problem
             hint = "Restricted location: use the *.binance.vision hosts" if status == 451 else ""
             text = f"the handshake was answered with HTTP {status}" if status else f"handshake failed: {problem}"
-            raise LinkLost(text, subject=url, hint=hint) from problem
+            raise LinkLost(text, subject=url, hint=hint, status=status) from problem
         except TimeoutError as problem:
             raise LinkLost("no answer to the handshake in time", subject=url) from problem
         except (OSError, ValueError, picows.WSError) as problem:

@@ -140,17 +140,32 @@ async def migrate(connection: asyncpg.Connection) -> SchemaState:
 
 async def check(connection: asyncpg.Connection) -> SchemaState:
     """Return the schema's state, changing nothing. Raises SchemaMismatch unless it is exactly what is needed."""
+    version = await survey(connection)
+    if version < len(migrations()):
+        was = f"version {version}" if version else "no crypto-quant tables"
+        raise SchemaMismatch(
+            f"the database holds {was}, this program needs version {len(migrations())}",
+            hint="Run `crypto-quant db migrate`",
+        )
+    try:
+        return await _current(connection, [])
+    except faults.DRIVER_ERRORS as error:
+        raise faults.translate(error, operation="checking the schema", subject="") from error
+
+
+async def survey(connection: asyncpg.Connection) -> int:
+    """Return the version of the schema that is there, 0 for none, changing nothing.
+
+    Raises SchemaMismatch for one that ``migrate`` would refuse: newer, altered or foreign tables.
+    """
     try:
         done = await _applied(connection)
         _verify(done)
         if len(done) < len(migrations()):
             await _refuse_foreign(connection, len(done))
-            was = f"version {len(done)}" if done else "no crypto-quant tables"
-            raise SchemaMismatch(
-                f"the database holds {was}, this program needs version {len(migrations())}",
-                hint="Run `crypto-quant db migrate`",
-            )
-        return await _current(connection, [])
+        else:
+            await _current(connection, [])
+        return len(done)
     except faults.DRIVER_ERRORS as error:
         raise faults.translate(error, operation="checking the schema", subject="") from error
 

@@ -7,11 +7,8 @@ from enum import StrEnum
 
 import asyncpg
 
+from crypto_quant.diagnosis.known_bugs import TIMESCALE_MIN, version_tuple
 from crypto_quant.errors import SchemaMismatch
-
-# Before it INSERT … ON CONFLICT DO NOTHING into a compressed chunk ended at the first conflict and lost the rows
-# behind it, silently: https://github.com/timescale/timescaledb/issues/7672
-TIMESCALE_MIN = (2, 18, 1)
 
 
 class Tier(StrEnum):
@@ -25,16 +22,6 @@ class Tier(StrEnum):
     def family(self) -> str:
         """``postgresql`` (native partitions) or ``timescaledb`` (hypertables)."""
         return "postgresql" if self is Tier.POSTGRESQL else "timescaledb"
-
-
-def version_tuple(text: str) -> tuple[int, ...]:
-    """Return the numbers of a version, ``2.19.3`` or ``2.20.0-dev`` alike."""
-    numbers = []
-    for part in text.split("-", maxsplit=1)[0].split("."):
-        if not part.isdigit():
-            break
-        numbers.append(int(part))
-    return tuple(numbers)
 
 
 async def installed_version(connection: asyncpg.Connection) -> str | None:
