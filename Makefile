@@ -42,9 +42,10 @@ peers: ## Put the same faults to cryptofeed and to crypto-quant, and count what 
 	@$(UV) sync --quiet --locked
 	@CRYPTO_QUANT_TEST_FSYNC=on scripts/with-databases .venv/bin/python benchmarks/peers/faults.py $(ARGS)
 
-docs: ## Write docs/command-line.md anew from the commands' own help
+docs: ## Write docs/command-line.md and docs/configuration.md anew from what they tell of
 	@$(UV) sync --quiet --locked
 	@.venv/bin/python scripts/command-line-docs
+	@.venv/bin/python scripts/configuration-docs
 
 clean: ## Stop the test databases; remove .venv and everything made by tools
 	@scripts/test-databases stop

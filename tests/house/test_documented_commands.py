@@ -9,6 +9,8 @@ import click
 import pytest
 
 from crypto_quant.cli import crypto_quant
+from crypto_quant.cli.checkup import checks
+from crypto_quant.config import resolve
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [
@@ -92,6 +94,18 @@ def test_make_targets_in_the_documents_exist() -> None:
 def test_the_command_line_page_is_current() -> None:
     page = runpy.run_path(str(ROOT / "scripts" / "command-line-docs"))["page"]()
     assert (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8") == page, "run `make docs`"
+
+
+def test_the_configuration_page_is_current() -> None:
+    page = runpy.run_path(str(ROOT / "scripts" / "configuration-docs"))["page"]()
+    assert (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8") == page, "run `make docs`"
+
+
+def test_every_check_of_doctor_has_its_place_in_its_page() -> None:
+    names = [name for check in checks(resolve({}, {}), "linux") for name in check.names]
+    page = (ROOT / "docs" / "doctor.md").read_text(encoding="utf-8").partition("## The checks")[2]
+    assert len(names) > 20
+    assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == names
 
 
 def test_links_between_documents_lead_somewhere() -> None:

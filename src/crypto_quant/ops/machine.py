@@ -1,5 +1,6 @@
 """What this machine is and allows: interpreter, open files, memory, disks. All of it is read, nothing is made."""
 
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -99,6 +100,9 @@ def disk_of(directory: Path) -> Disk:
 
 def used_bytes(directory: Path) -> int:
     """Return how many bytes the files below ``directory`` have; 0 when there is none."""
-    return sum(
-        (Path(folder) / name).stat().st_size for folder, _, names in os.walk(directory.expanduser()) for name in names
-    )
+    total = 0
+    for folder, _, names in os.walk(directory.expanduser()):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):  # a recorder at work removes what it has stored
+                total += (Path(folder) / name).stat().st_size
+    return total
