@@ -38,6 +38,8 @@ def asked(line: str, *, cwd: Path | None = None) -> tuple[list[str], str]:
     ("crypto-quant record --venue usdm --stream kline_1",
      {f"kline_1{unit}" for unit in ("m", "5m", "h", "2h", "d", "w", "M")}),
     ("crypto-quant record --log-level ", {"debug", "info", "warning", "error"}),
+    ("crypto-quant doctor --pool", {"--pool-size"}),
+    ("crypto-quant init --pa", {"--path"}),
     ("crypto-quant completion ", {"bash", "zsh", "fish"}),
     ("crypto-quant db st", {"start", "stop", "status"}),
 ])  # fmt: skip

@@ -5,7 +5,7 @@ import itertools
 import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -33,24 +33,28 @@ def doctor(symbols: tuple[str, ...], config: Path | None, as_json: bool, **flags
     Nothing is changed: no table is made, and the embedded database is not started. Exit code 1 when a check failed.
     """
     resolved = resolve(given({**flags, "symbols": symbols}), os.environ, config)
-    findings = _findings(resolved, quiet=as_json)
-    verdict = worst(findings)
-    if as_json:
-        click.echo(msgspec.json.encode({"verdict": verdict, "version": version("crypto-quant"), "findings": findings}))
-    else:
-        _tell(findings)
+    from crypto_quant.cli.record import loop_factory  # noqa: PLC0415 - a shell that completes options needs no loop
+
+    if not as_json and sys.stderr.isatty():
+        click.echo("checking …\r", err=True, nl=False)
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        verdict = runner.run(_check(resolved, _tell_as_json if as_json else _tell))
     sys.exit(1 if verdict is Verdict.FAILED else 0)
 
 
-def _findings(resolved: Resolved, *, quiet: bool) -> list[Finding]:
-    from crypto_quant.cli.checkup import checks  # noqa: PLC0415 - a shell that completes options waits for none of this
-    from crypto_quant.cli.record import loop_factory  # noqa: PLC0415
+async def _check(resolved: Resolved, tell: Callable[[Sequence[Finding]], None]) -> Verdict:
+    """Tell the findings, and return the worst verdict: told here, because the loop's end waits for a slow resolver."""
+    from crypto_quant.cli.checkup import checks  # noqa: PLC0415 - all that a recorder needs, and more
     from crypto_quant.flow.checkup import run  # noqa: PLC0415
 
-    if not quiet and sys.stderr.isatty():
-        click.echo("checking …\r", err=True, nl=False)
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        return runner.run(run(checks(resolved, sys.platform)))
+    findings = await run(checks(resolved, sys.platform))
+    tell(findings)
+    return worst(findings)
+
+
+def _tell_as_json(findings: Sequence[Finding]) -> None:
+    report = {"verdict": worst(findings), "version": version("crypto-quant"), "findings": findings}
+    click.echo(msgspec.json.encode(report))
 
 
 def _tell(findings: Sequence[Finding]) -> None:
