@@ -38,7 +38,7 @@ INSIDE = NAMES[NAMES.index("postgresql") :]
 async def exchange(ahead_s: int = 0) -> AsyncIterator[SimulatedExchange]:
     """An exchange whose clock is so many seconds ahead of ours."""
     start_us = time.time_ns() // 1000 + ahead_s * 1_000_000
-    async with SimulatedExchange(SyntheticTape(invented(["BTCUSDT"]), rate=1, seed=1, start_us=start_us)) as made:
+    async with SimulatedExchange(SyntheticTape(invented(["BTCUSDT"]), rate=20, seed=1, start_us=start_us)) as made:
         yield made
 
 
@@ -78,6 +78,19 @@ async def holds(url: str) -> list[Any]:
         return [row["name"] for row in rows]
     finally:
         await connection.close()
+
+
+async def records(made: SimulatedExchange, url: str, directory: Path) -> None:
+    """Record for some seconds; everything must reach the tables, and nothing the spool."""
+    done = await program(
+        url, directory, "record", "btcusdt", "--stream", "aggTrade", "--stream", "kline_1s", "--ws-url", made.ws_url,
+        "--duration", "3", "--log-format", "json",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    last = json.loads(done.err.splitlines()[-1])
+    assert last["trades_written"] > 0, done.err
+    assert last["candles_written"] > 0, done.err
+    assert last["pending_trades"] == last["spooled_rows"] == 0, done.err
 
 
 # -- the database -----------------------------------------------------------------------------------------
@@ -167,6 +180,8 @@ async def test_the_grants_that_are_advised_are_enough(database_url: str, tmp_pat
                 await admin.execute(f"GRANT {parts.username} TO {role}")
             assert verdicts(await at(made, url, tmp_path), "schema", "rights") == ["ok", "ok"]
             assert "geheim" not in json.dumps(found)
+            for _ in range(2):  # the second goes on from what the first has proven, and fills what lies between
+                await records(made, url, tmp_path)
     finally:
         await admin.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
         await admin.close()

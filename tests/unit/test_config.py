@@ -198,7 +198,7 @@ def test_the_archive_is_where_the_exchange_is() -> None:
 
 
 def test_each_value_knows_where_it_comes_from(tmp_path: Path) -> None:
-    text = 'symbols = [\n  "batch_size = 1",\n]\n\nlinks=2\n"pool_size" = 3\nstats_interval = 4\n'
+    text = 'symbols = [\n  "links = 9",\n]\n\nlinks=2\n"pool_size" = 3\nstats_interval = 4\n'
     (tmp_path / "crypto-quant.toml").write_text(text, encoding="utf-8")
     environ = {"CRYPTO_QUANT_STATS_INTERVAL": "5", "DATABASE_URL": "postgresql://h/d"}
     resolved = resolve({"batch_size": 7, "ws_url": "ws://a:1", "duration": None}, environ, cwd=tmp_path)
