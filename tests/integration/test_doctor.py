@@ -150,8 +150,9 @@ async def test_the_grants_that_are_advised_are_enough(database_url: str, tmp_pat
     """A user without rights, before there are tables and afterwards: each remedy is carried out to the letter."""
     admin = await asyncpg.connect(database_url)
     parts = urlsplit(database_url)
-    role = f"{parts.path[1:]}_role"
-    url = urlunsplit(parts._replace(netloc=f"{role}:geheim@{parts.hostname}:{parts.port}"))
+    name = f"{parts.path[1:]}-Role"
+    role = f'"{name}"'  # a name that SQL takes only in quotes
+    url = urlunsplit(parts._replace(netloc=f"{name}:geheim@{parts.hostname}:{parts.port}"))
     await admin.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'geheim'")
     try:
         await admin.execute(f"REVOKE TEMPORARY ON DATABASE {parts.path[1:]} FROM PUBLIC")

@@ -149,3 +149,11 @@ def test_a_typo_is_answered_with_what_is_nearest(words: tuple[str, ...], near: s
     assert done.exit_code == 2
     assert "Did you mean" in done.stderr
     assert near in done.stderr
+
+
+def test_a_recording_says_which_variables_it_ignores(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CRYPTO_QUANT_DBURL", "postgresql://u:geheim@h/d")
+    monkeypatch.setattr("crypto_quant.cli.record.run", lambda _: 0)
+    done = run("record", "btcusdt")
+    assert done.exit_code == 0
+    assert done.stderr == "crypto-quant: CRYPTO_QUANT_DBURL in the environment is no setting, and is ignored\n"

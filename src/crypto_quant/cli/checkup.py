@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from crypto_quant.binance.archive import ARCHIVE_URL
 from crypto_quant.binance.history import time_request
@@ -100,8 +100,12 @@ async def _in_thread(work: Callable[[], Answer]) -> Answer:
     outcome: asyncio.Future[Answer] = loop.create_future()
 
     def settle(answer: Answer | None, problem: Exception | None) -> None:
-        if not outcome.done():
-            outcome.set_exception(problem) if problem is not None else outcome.set_result(answer)  # type: ignore[arg-type]
+        if outcome.done():  # nobody waits any more
+            return
+        if problem is not None:
+            outcome.set_exception(problem)
+        else:
+            outcome.set_result(cast(Answer, answer))
 
     def run() -> None:
         answer: Answer | None = None
@@ -236,7 +240,11 @@ class _Database:
 
     async def _server_settings(self) -> Sequence[Finding]:
         self._values = values = await self._look.settings()
-        return [server.durability(values), server.wal(values), server.timezone(values, self._look.name)]
+        return [
+            server.durability(values),
+            server.wal(values),
+            server.timezone(values, self._server.database if self._server else "…"),
+        ]
 
     async def _memory(self) -> Sequence[Finding]:
         if self._values is None:

@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from crypto_quant.cli.options import given, settings_options
-from crypto_quant.config import Settings, load
+from crypto_quant.config import Settings, resolve
 from crypto_quant.errors import ConfigError
 from crypto_quant.seams import Emit
 
@@ -27,7 +27,10 @@ def record(symbols: tuple[str, ...], config: Path | None, **flags: Any) -> None:
     gracefully: nothing that has been received is lost. A second Ctrl-C ends it at once; what the database has not
     stored by then waits in the spool for the next run.
     """
-    sys.exit(run(load(given({**flags, "symbols": symbols}), os.environ, config)))
+    resolved = resolve(given({**flags, "symbols": symbols}), os.environ, config)
+    for variable in resolved.ignored:
+        click.echo(f"crypto-quant: {variable} in the environment is no setting, and is ignored", err=True)
+    sys.exit(run(resolved.settings))
 
 
 def run(settings: Settings) -> int:

@@ -29,12 +29,15 @@ _RESTART = ", then restart the server"
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True):
-    """What the server is. ``timescaledb`` is the installed version, ``installable`` the one that could be; or None.
+    """What the server is.
 
-    ``loaded``: the extension's library is preloaded. ``licence`` is the setting ``timescaledb.license``.
+    ``database`` is its name, in quotes where SQL needs them. ``timescaledb`` is the installed version, ``installable``
+    the one that could be; or None. ``loaded``: the extension's library is preloaded. ``licence`` is the setting
+    ``timescaledb.license``.
     """
 
     version: str
+    database: str = ""
     timescaledb: str | None = None
     installable: str | None = None
     loaded: bool = False
@@ -58,7 +61,10 @@ class Schema(msgspec.Struct, frozen=True):
 
 
 class Rights(msgspec.Struct, frozen=True, kw_only=True):
-    """What the user may do. ``lacking`` maps a table to the rights on it that lack; empty when there are no tables."""
+    """What the user may do; names are in quotes where SQL needs them.
+
+    ``lacking`` maps a table to the rights on it that lack; empty when there are no tables.
+    """
 
     user: str
     database: str

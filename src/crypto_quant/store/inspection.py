@@ -39,7 +39,6 @@ class Inspection:
 
     def __init__(self, connection: asyncpg.Connection, database: str) -> None:
         self.database = database
-        self.name = database.partition("?")[0].rpartition("/")[2]
         self._connection = connection
 
     async def server(self) -> Server:
@@ -51,12 +50,13 @@ class Inspection:
             row = await connection.fetchrow(
                 "SELECT current_setting('server_version') AS version, pg_is_in_recovery() AS recovering,"
                 " current_setting('default_transaction_read_only') = 'on' AS read_only,"
-                " current_setting('server_encoding') AS encoding,"
+                " current_setting('server_encoding') AS encoding, quote_ident(current_database()) AS base,"
                 " current_setting('timescaledb.license', true) AS licence,"
                 " current_setting('timescaledb.disable_load', true) AS loaded"
             )
             return Server(
                 version=row["version"],
+                database=row["base"],
                 timescaledb=await installed_version(connection),
                 installable=offered,
                 # only a preloaded library defines this setting (store/tier)
@@ -86,7 +86,8 @@ class Inspection:
         """Return what the user may do, in the database and on the tables that there are."""
         async with self._looking() as connection:
             row = await connection.fetchrow(
-                "SELECT current_user AS name, current_database() AS base, current_schema() AS schema,"
+                "SELECT quote_ident(current_user) AS name, quote_ident(current_database()) AS base,"
+                " quote_ident(current_schema()) AS schema,"
                 " has_database_privilege(current_database(), 'TEMPORARY') AS temporary,"
                 " current_schema() IS NOT NULL AND has_schema_privilege(current_schema(), 'CREATE') AS creating,"
                 " (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)"
