@@ -58,11 +58,11 @@ async def test_the_settings_decide_what_is_looked_at(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("symbols", "links", "needed"), [
-    (1, 1, "1 links and 4 connections need 70"),
-    (1024, 1, "1 links and 4 connections need 70"),
-    (1025, 1, "2 links and 4 connections need 72"),
-    (1025, 2, "4 links and 4 connections need 76"),
-    (0, 1, "1 links"),
+    (1, 1, "70 are needed (links: 1, connections: 4)"),
+    (1024, 1, "70 are needed (links: 1, connections: 4)"),
+    (1025, 1, "72 are needed (links: 2, connections: 4)"),
+    (1025, 2, "76 are needed (links: 4, connections: 4)"),
+    (0, 1, "links: 1"),
 ])  # fmt: skip
 async def test_links_are_counted_as_the_recorder_opens_them(
     tmp_path: Path, symbols: int, links: int, needed: str

@@ -73,17 +73,20 @@ async def test_being_cancelled_is_no_finding() -> None:
 
 
 class Exchange:
-    """HTTP that answers from a list, and a wall clock."""
+    """HTTP that answers from a list, each time after ``takes_ns``, and a wall clock."""
 
-    def __init__(self, *answers: HttpAnswer | Exception) -> None:
+    def __init__(self, *answers: HttpAnswer | Exception, takes_ns: int = 0) -> None:
         self.answers = list(answers)
         self.asked: list[str] = []
+        self.takes_ns = takes_ns
+        self.passed_ns = 0
 
     def now_ns(self) -> int:
-        return NOW
+        return NOW + self.passed_ns
 
     async def get(self, url: str, params: Mapping[str, str], headers: Mapping[str, str]) -> HttpAnswer:
         self.asked.append(url)
+        self.passed_ns += self.takes_ns
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -106,7 +109,14 @@ async def test_rest_is_asked_for_its_time_thrice() -> None:
     (rest, clock), exchange = await rest_of(*[told(NOW // 1_000_000 + 5000)] * 3)
     assert exchange.asked == ["https://x/api/v3/time"] * 3
     assert (rest.verdict, clock.verdict) == ("ok", "warning")
-    assert "5.000 s behind the exchange" in clock.found or "4.99" in clock.found
+    assert clock.found.startswith("5.000 s behind the exchange, give or take 0.000 s")
+
+
+async def test_the_time_is_taken_half_way() -> None:
+    exchange = Exchange(*[told(NOW // 1_000_000 + at) for at in (50, 150, 250)], takes_ns=S // 10)
+    rest, clock = await ask_rest("https://x", time_request(venue_spec(Venue.SPOT)), exchange, exchange)
+    assert clock.found == "0.000 s ahead of the exchange, give or take 0.050 s"
+    assert rest.found.startswith("100 ms")
 
 
 async def test_rest_that_refuses_tells_no_time() -> None:

@@ -96,7 +96,7 @@ def file_limit(soft: int | None, hard: int | None, *, links: int, pool_size: int
     need = 2 * links + pool_size + FILES_BESIDES
     if soft is None:
         return ok("file_limit", f"no limit; {need} are needed")
-    found = f"{soft:,} open files; {links} links and {pool_size} connections need {need}"
+    found = f"{soft:,} open files; {need} are needed (links: {links}, connections: {pool_size})"
     limit = max(1024, 2 * need)
     remedy = f"ulimit -n {limit}, or LimitNOFILE={limit} in the systemd unit"
     if hard is not None and hard < limit:
