@@ -40,6 +40,10 @@ def asked(line: str, *, cwd: Path | None = None) -> tuple[list[str], str]:
     ("crypto-quant record --log-level ", {"debug", "info", "warning", "error"}),
     ("crypto-quant doctor --pool", {"--pool-size"}),
     ("crypto-quant init --pa", {"--path"}),
+    ("crypto-quant query --format ", {"table", "json", "ndjson", "csv", "parquet"}),
+    ("crypto-quant export --format ", {"parquet", "csv", "freqtrade", "tardis-csv", "hftbacktest", "nautilus"}),
+    ("crypto-quant export --timeframe 1", {f"1{unit}" for unit in ("s", "m", "5m", "h", "2h", "d", "w", "M")}),
+    ("crypto-quant candles btcusdt 3", {"3m", "30m", "3d"}),
     ("crypto-quant completion ", {"bash", "zsh", "fish"}),
     ("crypto-quant db st", {"start", "stop", "status"}),
 ])  # fmt: skip

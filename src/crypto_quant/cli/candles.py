@@ -6,19 +6,21 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.text import Text
 
 from crypto_quant.cli.candle_chart import MISSING, Shape, draw, price_text
 from crypto_quant.cli.export import needed
+from crypto_quant.cli.options import complete_timeframes
 from crypto_quant.cli.output import Output
 from crypto_quant.cli.record import recorded_url
 from crypto_quant.config import load
 from crypto_quant.errors import ConfigError
 from crypto_quant.market import NS_PER_US, Venue, fold_symbol, utc_text
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _STYLES = {"up": "green", "down": "red", "missing": "yellow"}
@@ -28,7 +30,7 @@ _LAST_MAX = 10_000
 
 @click.command()
 @click.argument("symbol")
-@click.argument("timeframe")
+@click.argument("timeframe", shell_complete=complete_timeframes)
 @click.option("--last", type=click.IntRange(1, _LAST_MAX), default=20, show_default=True, help="How many.")
 @click.option("--venue", type=click.Choice([v.value for v in Venue]), help="Which market. [default: spot]")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, numbers as exact text.")
@@ -56,6 +58,8 @@ def candles(
     if as_json:
         click.echo(json.dumps(found, default=_text, ensure_ascii=False))
         return
+    from rich.console import Console  # noqa: PLC0415 - a shell that completes options waits for none of this
+
     console = Console(highlight=False, emoji=False, markup=False)
     if console.is_terminal:
         _draw(console, found)
@@ -127,8 +131,10 @@ def _lines(found: dict[str, Any]) -> None:
     output.flush()
 
 
-def _draw(console: Console, found: dict[str, Any]) -> None:
+def _draw(console: "Console", found: dict[str, Any]) -> None:
     """Print a header, the chart, and what is missing, no wider than the terminal."""
+    from rich.text import Text  # noqa: PLC0415
+
     rows = {each["time"]: each for each in found["candles"]}
     times = sorted([*rows, *found["missing"]])
     shapes = [Shape(*(rows[time][name] for name in _SHOWN[:4])) if time in rows else None for time in times]

@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from crypto_quant.cli.bar import Bar
+from crypto_quant.cli.options import complete_timeframes
 from crypto_quant.cli.record import recorded_url
-from crypto_quant.cli.verify import checked_days
 from crypto_quant.config import load
 from crypto_quant.errors import ConfigError, MissingExtra
 from crypto_quant.market import Timeframe, Venue, fold_symbol
@@ -41,7 +40,8 @@ KINDS = ("trades", "candles")
 )
 @click.option("--to", "last", metavar="DATE", help="The last day, UTC, inclusive. [default: the record's last]")
 @click.option("--kind", type=click.Choice(KINDS), help="[default: trades, with --timeframe candles]")
-@click.option("--timeframe", "timeframes", multiple=True, metavar="NAME", help="Of candles, as 5m; repeat for several.")
+@click.option("--timeframe", "timeframes", multiple=True, metavar="NAME", shell_complete=complete_timeframes,
+              help="Of candles, as 5m; repeat for several.")  # fmt: skip
 @click.option("--venue", type=click.Choice([v.value for v in Venue]), help="Which market. [default: spot]")
 @click.option(
     "--on-gap", type=click.Choice(("raise", "warn", "ignore")), default="raise", show_default=True,
@@ -75,6 +75,8 @@ def export(
     Exit code 0: done; 1: something failed; 3: not all of it is there, and nothing was exported.
     """  # fmt: skip
     settings = load({"database_url": database_url, "venue": venue}, os.environ, config)
+    from crypto_quant.cli.verify import checked_days  # noqa: PLC0415 - a shell that completes waits for none of this
+
     days = checked_days(first, last)
     needed("pyarrow", "numpy")
     if kind == "candles" and not timeframes:
@@ -115,6 +117,7 @@ def _export(
     force: bool,
     as_json: bool,
 ) -> int:
+    from crypto_quant.cli.bar import Bar  # noqa: PLC0415
     from crypto_quant.lake.exporting import Exporter  # noqa: PLC0415 - heavy, and an extra
     from crypto_quant.lake.forms import FORMS  # noqa: PLC0415
     from crypto_quant.lake.origin import Origin  # noqa: PLC0415

@@ -63,6 +63,13 @@ def _option(name: str) -> Decorator:
     return click.option(flag, name, type=kind, metavar=about.metavar or None, **more)
 
 
+def complete_timeframes(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Return the exchange's timeframes that begin so."""
+    from crypto_quant.market import Timeframe  # noqa: PLC0415 - only a shell asks
+
+    return [each.value for each in Timeframe if each.value.startswith(incomplete)]
+
+
 def _whole(limit: float | None) -> int | None:
     return None if limit is None else int(limit)
 

@@ -4,16 +4,19 @@ import asyncio
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from crypto_quant.cli.export import needed
 from crypto_quant.cli.output import Output
 from crypto_quant.cli.record import loop_factory, recorded_url
-from crypto_quant.cli.tables import AsJson, AsTable, Form
 from crypto_quant.config import load
 from crypto_quant.errors import ConfigError
-from crypto_quant.store.question import Answer, ask
+
+if TYPE_CHECKING:
+    from crypto_quant.cli.tables import Form
+    from crypto_quant.store.question import Answer
 
 FORMATS = ("table", "json", "ndjson", "csv", "parquet")
 
@@ -44,16 +47,20 @@ def query(statement: str, form: str, database_url: str | None, config: Path | No
 
 
 async def _query(url: str, statement: str, form: str) -> None:
+    from crypto_quant.store.question import ask  # noqa: PLC0415 - a shell that completes options waits for none of this
+
     async with ask(url, statement) as answer:
         output = Output()
         await _write(answer, form, output)
         output.flush()
 
 
-async def _write(answer: Answer, form: str, write: Output) -> None:
+async def _write(answer: "Answer", form: str, write: Output) -> None:
     if form == "csv":
         await answer.csv(write)
         return
+    from crypto_quant.cli.tables import AsJson, AsTable  # noqa: PLC0415
+
     shape: Form = (
         AsTable(answer.columns, write) if form == "table" else AsJson(answer.columns, write, lines=form == "ndjson")
     )
