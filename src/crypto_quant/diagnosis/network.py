@@ -11,7 +11,7 @@ SLOW_NS = 2_000_000_000
 _SERVER_TIME = re.compile(rb'\s*\{\s*"serverTime"\s*:\s*\d{13,16}\s*\}\s*')
 _CHECKSUM = re.compile(rb"[0-9a-f]{64}\b")
 _SOMEBODY_ELSE = "Somebody else answers there: a proxy, a captive portal, or the URL of another service"
-# HTTP status -> why, and what to do (../shared protocol notes; Binance support article 360004492232 on the 403)
+# HTTP status -> why, and what to do (451: ccxt#16044; 403: Binance support article 360004492232)
 _REFUSALS = {
     403: (
         "refused by a firewall",
