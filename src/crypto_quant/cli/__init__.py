@@ -11,6 +11,7 @@ import click
 from click.exceptions import NoSuchCommand
 from click.shell_completion import CompletionItem
 
+from crypto_quant.cli.output import take_over
 from crypto_quant.errors import CryptoQuantError
 
 # verb -> module that holds a click command of the same name, or of the one behind the colon
@@ -30,6 +31,7 @@ VERBS = {
     "repair": "crypto_quant.cli.repair",
     "sim": "crypto_quant.cli.sim",
     "simulate": "crypto_quant.cli.simulate",
+    "status": "crypto_quant.cli.status",
     "verify": "crypto_quant.cli.verify",
 }
 
@@ -68,6 +70,7 @@ def crypto_quant() -> None:
 
 def main() -> None:
     """Run the command line; turn our errors into one clear line and an exit code, never a traceback."""
+    take_over()
     try:
         # Outside its standalone mode click returns the code of an Exit instead of raising it.
         code = crypto_quant.main(prog_name="crypto-quant", standalone_mode=False)
