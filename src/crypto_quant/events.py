@@ -317,6 +317,18 @@ class RestFailed(Event, frozen=True, kw_only=True):
 # -- the store --------------------------------------------------------------------------------------------
 
 
+class SchemaOutdated(Event, frozen=True, kw_only=True):
+    """The tables are of an earlier version and are brought up to date now, one version after the other.
+
+    With years of rows a step takes minutes. Whatever ends it, nothing of it has happened.
+    """
+
+    message: ClassVar[str] = "Bringing the schema up to date"
+    version: int
+    of: int
+    step: str
+
+
 class StoreReady(Event, frozen=True, kw_only=True):
     """The database is open and its schema is current."""
 
@@ -512,6 +524,17 @@ class DrainStep(Event, frozen=True, kw_only=True):
     message: ClassVar[str] = "Drain"
     step: str
     pending: int
+
+
+class Draining(Event, frozen=True, kw_only=True):
+    """The graceful shutdown goes on: so many rows are still to be stored, and within so long at most.
+
+    What is not stored by then waits in the spool for the next run.
+    """
+
+    message: ClassVar[str] = "Draining"
+    pending: int
+    deadline_s: float
 
 
 class RowsLeft(Event, frozen=True, kw_only=True):

@@ -239,6 +239,7 @@ async def test_a_dead_store_is_given_up_at_the_deadline_and_its_rows_are_saved()
     assert [(event.rows, event.file) for event in left] == [(5, "trades.copy"), (1, "candles.copy")]
     assert bench.pipeline.final["pending_trades"] == 5
     assert bench.journal.steps() == FOUNDING_ORDER
+    assert bench.journal.of(events.Draining) == []  # it was over before there was something to tell
     assert bench.sink.closed == 1
 
 
@@ -253,6 +254,24 @@ async def test_abort_cuts_the_wait_short() -> None:
     bench.pipeline.abort()
     assert await ends(task) is Ending.LEFT
     assert bench.kept() == [7]
+
+
+async def test_a_long_drain_tells_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline_module, "_FLUSH_TOLD_S", 0.01)
+    bench = Bench(drain_s=60.0)
+    bench.sink.gate.clear()
+    task, link = await bench.start()
+    link.say(agg_frame(7))
+    bench.pipeline.stop()
+    await until(lambda: len(bench.journal.of(events.Draining)) > 2)
+    bench.sink.gate.set()
+    assert await ends(task) is Ending.DRAINED
+    told = bench.journal.of(events.Draining)
+    assert {each.pending for each in told} == {1}
+    left = [each.deadline_s for each in told]
+    assert left == sorted(left, reverse=True)
+    assert 0 < left[-1] <= left[0] <= 60
+    assert bench.kept() == []
 
 
 async def test_abort_alone_stops_as_well() -> None:

@@ -28,6 +28,8 @@ _WATCH_S = 0.02
 _MOST_ROWS_A_SECOND = 1_000_000
 # how long the database may take to close
 _CLOSE_S = 5.0
+# so often a drain that takes long says how far it is
+_FLUSH_TOLD_S = 2.0
 
 
 class Ending(StrEnum):
@@ -230,7 +232,18 @@ class Pipeline:
             return
         flushing = asyncio.create_task(self._writer.flush(), name="flush")
         aborting = asyncio.create_task(self._abort.wait(), name="abort")
-        await asyncio.wait({flushing, aborting, writing}, timeout=self._drain_s, return_when=asyncio.FIRST_COMPLETED)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._drain_s
+        while (left_s := deadline - loop.time()) > 0:
+            wait_s = min(left_s, _FLUSH_TOLD_S)
+            done, _ = await asyncio.wait(
+                {flushing, aborting, writing}, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED
+            )
+            if done:
+                break
+            if wait_s < left_s:
+                # somebody waits for the end, and may be about to hurry it
+                self._emit(events.Draining(pending=self._writer.pending, deadline_s=round(left_s - wait_s, 1)))
         await _end(flushing)
         await _end(aborting)
 
