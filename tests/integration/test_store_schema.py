@@ -263,7 +263,11 @@ async def test_a_database_of_the_first_version_is_brought_up(
         patch.setattr(migrating, "migrations", lambda: first)
         patch.setattr(migrating, "EXPECTED", {table: EXPECTED[table] for table in Table})
         assert (await migrate(connection)).version == 1
-    sink = await open_sink(database_url)
+    seen: list[object] = []
+    sink = await open_sink(database_url, emit=seen.append)
+    assert [event for event in seen if isinstance(event, events.SchemaOutdated)] == [
+        events.SchemaOutdated(version=each.version, of=NOW, step=each.name) for each in migrations()[1:]
+    ]
     await sink.write(Batch(Table.TRADES, [ROW % number for number in (1, 2, 3, 5, 9)]))
     await sink.write(Batch(Table.TRADES, [ROW % 10], [Covered("spot", "btcusdt", 10, 10, Source.STREAM)]))
     assert await coverage.load(connection, "spot") == {"btcusdt": [Covered("spot", "btcusdt", 10, 10, Source.STREAM)]}

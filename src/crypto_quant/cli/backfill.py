@@ -1,35 +1,31 @@
 """``crypto-quant backfill``: days of the past into the database, from archives and REST."""
 
 import asyncio
-import contextlib
 import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from crypto_quant.cli.bar import Bar, Upgrade, quiet_option
 from crypto_quant.cli.record import embedded_url, loop_factory
 from crypto_quant.compose import open_history
 from crypto_quant.config import Settings, load
 from crypto_quant.errors import ConfigError
-from crypto_quant.flow.history_run import Report
 from crypto_quant.flow.loading import Outcome
 from crypto_quant.market import Venue
 from crypto_quant.ops import log
 
-_LINES_EVERY_S = 5.0
 _SWITCH_S = 0.0002
 
 
 @click.command()
+@quiet_option
 @click.argument("symbols", nargs=-1, metavar="SYMBOL...")
 @click.option("--from", "first", required=True, metavar="DATE", help="The first day, UTC, as 2026-09-01.")
 @click.option("--to", "last", required=True, metavar="DATE", help="The last day, UTC, inclusive; today at most.")
@@ -106,66 +102,30 @@ def run(settings: Settings, first: date, last: date, *, jobs: int, as_json: bool
 
 async def _backfill(settings: Settings, first: date, last: date, jobs: int, as_json: bool) -> int:
     emit = log.setup(settings.log_level, settings.log_format)
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
     started = time.monotonic()
-    bar = _Bar(console)
-    async with open_history(settings, first, last, jobs=jobs, emit=emit, report=bar.report) as history:
-        bar.total = float(sum(one.days for one in history.wanted))
-        loading = asyncio.ensure_future(history.run.run(history.wanted))
-        # Ctrl-C ends it in order: what is committed is proven, downloads go on where they stopped
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, loading.cancel)
-        with bar.shown():
+    total = 0.0
+    bar = Bar("days")
+
+    def report(done: float, what: str) -> None:
+        bar(done, total, what)
+
+    with Upgrade(emit) as upgrade, bar:
+        async with open_history(settings, first, last, jobs=jobs, emit=upgrade, report=report) as history:
+            total = float(sum(one.days for one in history.wanted))
+            loading = asyncio.ensure_future(history.run.run(history.wanted))
+            # Ctrl-C ends it in order: what is committed is proven, downloads go on where they stopped
+            for number in (signal.SIGINT, signal.SIGTERM):
+                asyncio.get_running_loop().add_signal_handler(number, loading.cancel)
             try:
                 outcomes = await loading
             except asyncio.CancelledError:
-                console.print("Interrupted. The same command goes on from here.")
+                bar.stop()
+                click.echo("Interrupted. The same command goes on from here.", err=True)
                 return 130
     _tell(outcomes, time.monotonic() - started, as_json)
     if any(outcome.failures for outcome in outcomes):
         return 1
     return 3 if any(outcome.missing or outcome.days_unknown for outcome in outcomes) else 0
-
-
-class _Bar:
-    """Progress on stderr: a bar on a terminal, a line now and then elsewhere; days are its unit."""
-
-    def __init__(self, console: Console) -> None:
-        self.total = 1.0
-        self._console = console
-        self._bar: Progress | None = None
-        self._started = self._told = time.monotonic()
-        self.report: Report = self._report
-
-    @contextlib.contextmanager
-    def shown(self) -> Iterator[None]:
-        """Show it while the block runs."""
-        self._started = self._told = time.monotonic()
-        if not self._console.is_terminal:
-            yield
-            return
-        columns = BarColumn(), MofNCompleteColumn(), TextColumn("days"), TimeRemainingColumn(), _WHAT
-        with Progress(*columns, console=self._console, transient=True) as self._bar:
-            self._bar.add_task("", total=self.total)
-            yield
-        self._bar = None
-
-    def _report(self, done: float, what: str) -> None:
-        if self._bar is not None:
-            task = self._bar.task_ids[0]
-            self._bar.update(task, completed=round(done, 2))
-            if what:
-                self._bar.update(task, description=what)
-            return
-        now = time.monotonic()
-        if not self._console.is_terminal and now - self._told >= _LINES_EVERY_S:
-            self._told = now
-            left_s = (now - self._started) / done * (self.total - done) if done else 0.0
-            ahead = f", about {left_s:,.0f} s left" if done else ""
-            self._console.print(f"{done / self.total:4.0%} of {self.total:,.0f} days{ahead}  {what}")
-
-
-_WHAT = TextColumn("{task.description}")
 
 
 def _tell(outcomes: list[Outcome], took_s: float, as_json: bool) -> None:

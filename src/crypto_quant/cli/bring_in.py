@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from crypto_quant.cli.bar import Bar
+from crypto_quant.cli.bar import Bar, Upgrade, quiet_option
 from crypto_quant.cli.export import needed
 from crypto_quant.cli.record import embedded_url, loop_factory
 from crypto_quant.config import load
@@ -27,6 +27,7 @@ _DIFFERS = 3
 
 
 @click.command("import")
+@quiet_option
 @click.argument("directory", type=click.Path(path_type=Path), metavar="DIR")
 @click.option("--check", is_flag=True, help="Only hold the files against their manifests; store nothing.")
 @click.option("--skip-damaged", is_flag=True, help="Store the files that are sound, though others are not.")
@@ -48,7 +49,7 @@ def bring_in(
     from crypto_quant.lake.importing import look  # noqa: PLC0415 - heavy, and an extra
 
     started = time.monotonic()
-    with Bar("files") as bar:
+    with Bar() as bar:
         lake = look(directory, bar)
         for each in lake.damage:
             click.echo(f"DAMAGED {each}", err=True)
@@ -76,7 +77,8 @@ def bring_in(
 async def _store(url: str, lake: "Lake", bar: Bar) -> "list[Outcome] | None":
     from crypto_quant.lake.importing import Importer  # noqa: PLC0415
 
-    sink = await open_sink(url, pool_size=2)
+    with Upgrade() as upgrade:
+        sink = await open_sink(url, pool_size=2, emit=upgrade)
     try:
         work = asyncio.ensure_future(Importer(sink, StoreLedger(sink), bar).run(lake))
         for number in (signal.SIGINT, signal.SIGTERM):

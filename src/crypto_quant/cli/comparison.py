@@ -1,5 +1,6 @@
 """A table held against the exchange's own REST, row by row, as text: what the demo proves."""
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -8,6 +9,8 @@ from crypto_quant.errors import ExchangeUnavailable
 from crypto_quant.market import fold_symbol
 from crypto_quant.net.http import AiohttpClient
 from crypto_quant.store.as_text import candles_as_text, trades_as_text
+
+Progress = Callable[[float, float, str], None]
 
 _PAGE = 1000
 _MICROSECONDS = {"X-MBX-TIME-UNIT": "MICROSECOND"}
@@ -31,14 +34,22 @@ class Verdict(msgspec.Struct):
         return bool(self.trades) and whole and not self.missing and not self.extra
 
 
-async def compare(url: str, rest_url: str, symbols: list[str], streams: tuple[str, ...]) -> Verdict:
-    """Compare every trade and candle stored of these symbols with what the exchange's REST says."""
+async def compare(url: str, rest_url: str, symbols: list[str], streams: tuple[str, ...], progress: Progress) -> Verdict:
+    """Compare every trade and candle stored of these symbols with what the exchange's REST says.
+
+    ``progress`` hears how much is done of the symbols.
+    """
     verdict = Verdict()
     http = AiohttpClient()
     try:
-        for symbol in symbols:
+        for at, symbol in enumerate(symbols):
+
+            def told(share: float, at: int = at, symbol: str = symbol) -> None:
+                progress(at + share, len(symbols), symbol)
+
+            told(0.0)
             stored = await trades_as_text(url, "spot", fold_symbol(symbol))
-            await _trades(http, rest_url, symbol, stored, verdict)
+            await _trades(http, rest_url, symbol, stored, verdict, told)
             for stream in streams:
                 kind, _, timeframe = stream.partition("_")
                 if kind == "kline":
@@ -50,14 +61,20 @@ async def compare(url: str, rest_url: str, symbols: list[str], streams: tuple[st
 
 
 async def _trades(
-    http: AiohttpClient, rest_url: str, symbol: str, stored: list[tuple[str, ...]], verdict: Verdict
+    http: AiohttpClient,
+    rest_url: str,
+    symbol: str,
+    stored: list[tuple[str, ...]],
+    verdict: Verdict,
+    tell: Callable[[float], None],
 ) -> None:
     verdict.trades += len(stored)
     if not stored:
         return
     by_id = {int(row[0]): row for row in stored}
     verdict.extra += len(stored) - len(by_id)
-    next_id, last_id = min(by_id), max(by_id)
+    first_id = next_id = min(by_id)
+    last_id = max(by_id)
     verdict.missing += last_id - next_id + 1 - len(by_id)
     while next_id <= last_id:
         page = await _get(http, f"{rest_url}/api/v3/aggTrades", symbol=symbol, fromId=str(next_id), limit=str(_PAGE))
@@ -73,6 +90,7 @@ async def _trades(
         if not page:
             return
         next_id = page[-1]["a"] + 1
+        tell(min(1.0, (next_id - first_id) / (last_id - first_id + 1)))
 
 
 async def _candles(

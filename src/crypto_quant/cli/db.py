@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from crypto_quant.cli.bar import Bar, Upgrade, quiet_option
 from crypto_quant.cli.db_url import database_url as _database_url
-from crypto_quant.cli.db_url import given_url, local, settings
+from crypto_quant.cli.db_url import given_url, local, settings, started
 from crypto_quant.cli.policy import drop, policy
 from crypto_quant.cli.rollups import rollups
 from crypto_quant.store.embedded import find_psql
@@ -28,9 +29,10 @@ def db() -> None:
 
 
 @db.command()
+@quiet_option
 def start() -> None:
     """Start the local database, or join the running one, and print its URL."""
-    click.echo(local().start())
+    click.echo(started(local()))
 
 
 @db.command()
@@ -77,7 +79,7 @@ def psql(database_url: str | None, arguments: tuple[str, ...]) -> None:
     given = settings(database_url).database_url
     if given is None:
         database = local()
-        database.start()
+        started(database)
         command = database.psql_command()
     else:
         command = [find_psql(), given]
@@ -85,6 +87,7 @@ def psql(database_url: str | None, arguments: tuple[str, ...]) -> None:
 
 
 @db.command()
+@quiet_option
 @_database_url
 def migrate(database_url: str | None) -> None:
     """Bring the schema up to date; doing it twice changes nothing. (record does it by itself.)"""
@@ -94,6 +97,7 @@ def migrate(database_url: str | None) -> None:
 
 
 @db.command("load")
+@quiet_option
 @_database_url
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def load_files(database_url: str | None, files: tuple[Path, ...]) -> None:
@@ -110,11 +114,13 @@ async def _load(url: str, files: tuple[Path, ...]) -> None:
     from crypto_quant.store.leftover import load_leftover  # noqa: PLC0415
     from crypto_quant.store.timescale import open_sink  # noqa: PLC0415
 
-    sink = await open_sink(url)
+    with Upgrade() as upgrade:
+        sink = await open_sink(url, emit=upgrade)
     failed = False
     try:
         for file in files:
-            loaded = await load_leftover(sink, file)
+            with Bar() as bar:
+                loaded = await load_leftover(sink, file, bar)
             click.echo(f"{file}: {loaded.written:,} rows stored, {loaded.duplicates:,} were there already")
             for places, what in ((loaded.conflicting, "contradicts what is stored"), (loaded.refused, "is refused")):
                 failed = failed or bool(places)
@@ -134,7 +140,8 @@ async def _migrate(url: str) -> "SchemaState":
 
     connection = await connect(url)
     try:
-        return await migrate_schema(connection)
+        with Upgrade() as upgrade:
+            return await migrate_schema(connection, upgrade)
     finally:
         await connection.close()
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from crypto_quant.cli.bar import Upgrade, waiting
 from crypto_quant.config import Settings, load
 from crypto_quant.store.embedded import EmbeddedDatabase
 
@@ -34,7 +35,13 @@ def local() -> EmbeddedDatabase:
 
 def given_url(given: str | None) -> str:
     """Return the URL to connect to; the local database is started when none was given."""
-    return settings(given).database_url or local().start()
+    return settings(given).database_url or started(local())
+
+
+def started(database: EmbeddedDatabase) -> str:
+    """Return the URL of the local database, started or made; on a terminal it is said what takes so long."""
+    with waiting("Starting the local database" if database.exists() else "Making the local database, once"):
+        return database.start()
 
 
 def with_database(given: str | None, work: Callable[[Any], Awaitable[Any]]) -> Any:  # noqa: ANN401
@@ -47,7 +54,8 @@ def with_database(given: str | None, work: Callable[[Any], Awaitable[Any]]) -> A
 
         connection = await connect(given_url(given), command_timeout_s=_STATEMENT_TIMEOUT_S)
         try:
-            await migrate(connection)
+            with Upgrade() as upgrade:
+                await migrate(connection, upgrade)
             return await work(connection)
         finally:
             await connection.close()

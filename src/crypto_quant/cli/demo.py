@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from crypto_quant.cli.bar import Bar, quiet_option, watched
 from crypto_quant.cli.comparison import Verdict, compare
 from crypto_quant.cli.record import loop_factory
 from crypto_quant.compose import Recorder, data_dir, open_recorder
@@ -33,11 +34,11 @@ _STREAMS = ("aggTrade", "kline_1s", "kline_1m", "kline_5m")
 # exchange seconds per second: enough for candles of five minutes to close within half a minute
 _SPEED = 10
 _FIVE_MINUTES_MS = 300_000
-_LINES_EVERY_S = 5.0
 _LOOK = "SELECT * FROM trades ORDER BY time DESC LIMIT 5"
 
 
 @click.command()
+@quiet_option
 @click.option("--duration", type=click.FloatRange(5, 3600), default=30.0, show_default=True, help="Seconds to record.")
 @click.option("--symbols", type=click.IntRange(1, 200), default=4, show_default=True, help="Symbols of the market.")
 @click.option(
@@ -88,7 +89,8 @@ async def _demo(console: Console, duration_s: float, symbols: int, rate: float, 
             await running
         final = recorder.pipeline.final
         console.print("[bold]4[/] comparing every row with the exchange's own answer over REST …")
-        verdict = await compare(url, rest_url, names, _STREAMS)
+        with Bar() as bar:
+            verdict = await compare(url, rest_url, names, _STREAMS, bar)
     connection = await connect(url)
     try:
         candles = await latest_candles(connection, limit=3, timeframe="5m") or []
@@ -137,10 +139,9 @@ def _names(rest_url: str) -> list[str]:
 
 
 async def _show(console: Console, recorder: Recorder, running: asyncio.Task[object], duration_s: float) -> None:
-    """Show progress until the recorder has ended: a bar on a terminal, a line now and then elsewhere."""
-    if not console.is_terminal:
-        async for elapsed_s, line in _progress(recorder, running, _LINES_EVERY_S, duration_s):
-            console.print(f"  {elapsed_s:4.0f} s  {line}")
+    """Show progress until the recorder has ended, where somebody looks."""
+    if not watched():
+        await asyncio.wait({running})
         return
     columns = TextColumn("  "), BarColumn(), TimeRemainingColumn(), TextColumn("{task.description}")
     with Progress(*columns, console=console) as bar:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from crypto_quant.cli.bar import Bar, quiet_option
 from crypto_quant.cli.options import complete_timeframes
 from crypto_quant.cli.record import recorded_url
 from crypto_quant.config import load
@@ -30,6 +31,7 @@ KINDS = ("trades", "candles")
 
 
 @click.command()
+@quiet_option
 @click.argument("symbols", nargs=-1, required=True, metavar="SYMBOL...")
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Where the files go.")
 @click.option(
@@ -117,7 +119,6 @@ def _export(
     force: bool,
     as_json: bool,
 ) -> int:
-    from crypto_quant.cli.bar import Bar  # noqa: PLC0415
     from crypto_quant.lake.exporting import Exporter  # noqa: PLC0415 - heavy, and an extra
     from crypto_quant.lake.forms import FORMS  # noqa: PLC0415
     from crypto_quant.lake.origin import Origin  # noqa: PLC0415

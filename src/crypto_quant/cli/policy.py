@@ -8,6 +8,7 @@ from typing import Any
 import click
 import msgspec
 
+from crypto_quant.cli.bar import Bar, quiet_option
 from crypto_quant.cli.db_url import database_url, with_database
 from crypto_quant.errors import ConfigError
 from crypto_quant.flow.audit import parse_day
@@ -97,17 +98,22 @@ def show(database_url: str | None, as_json: bool) -> None:
 
 
 @policy.command()
+@quiet_option
 @database_url
 def run(database_url: str | None) -> None:
     """Drop now what the rules say; exit code 1 when something had to be kept."""
     from crypto_quant.store.exported import export_gate  # noqa: PLC0415
     from crypto_quant.store.retention import keep_rules  # noqa: PLC0415
 
-    fates = with_database(database_url, lambda connection: keep_rules(connection, datetime.now(UTC), export_gate))
+    with Bar("pieces") as bar:
+        fates = with_database(
+            database_url, lambda connection: keep_rules(connection, datetime.now(UTC), export_gate, bar)
+        )
     _tell(fates)
 
 
 @click.command()
+@quiet_option
 @database_url
 @_table
 @click.option("--before", metavar="DATE", required=True, help="Drop what is older than this day, UTC, as 2026-09-01.")
@@ -123,11 +129,12 @@ def drop(database_url: str | None, table: str, before: str, require_export: Path
     day = parse_day(before)
     moment = datetime(day.year, day.month, day.day, tzinfo=UTC)
     gate = {} if require_export is None else {"gate": export_gate(str(require_export))}
-    _tell(
-        with_database(
-            database_url, lambda connection: drop_before(connection, Table(table), moment, source="hand", **gate)
+    with Bar("pieces") as bar:
+        fates = with_database(
+            database_url,
+            lambda connection: drop_before(connection, Table(table), moment, source="hand", progress=bar, **gate),
         )
-    )
+    _tell(fates)
 
 
 def _tell(fates: Any) -> None:  # noqa: ANN401

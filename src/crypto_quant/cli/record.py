@@ -11,6 +11,7 @@ from typing import Any
 import click
 import msgspec
 
+from crypto_quant.cli.bar import quiet_option
 from crypto_quant.cli.options import given, settings_options
 from crypto_quant.config import Settings, resolve
 from crypto_quant.errors import ConfigError
@@ -18,6 +19,7 @@ from crypto_quant.seams import Emit
 
 
 @click.command()
+@quiet_option
 @click.argument("symbols", nargs=-1, metavar="SYMBOL...")
 @settings_options()
 def record(symbols: tuple[str, ...], config: Path | None, **flags: Any) -> None:  # noqa: ANN401
@@ -46,16 +48,18 @@ def run(settings: Settings) -> int:
 
 def embedded_url(settings: Settings) -> str:
     """Start or join the embedded database; return its URL."""
+    from crypto_quant.cli.db_url import started  # noqa: PLC0415
     from crypto_quant.compose import data_dir  # noqa: PLC0415
     from crypto_quant.store.embedded import EmbeddedDatabase  # noqa: PLC0415  # heavy, and only needed here
 
-    return EmbeddedDatabase(data_dir(settings)).start()
+    return started(EmbeddedDatabase(data_dir(settings)))
 
 
 def recorded_url(settings: Settings) -> str:
     """Return the URL of a database to read from; the embedded one is not made for that. Raises ConfigError."""
     if settings.database_url is not None:
         return settings.database_url
+    from crypto_quant.cli.db_url import started  # noqa: PLC0415
     from crypto_quant.compose import data_dir  # noqa: PLC0415
     from crypto_quant.store.embedded import EmbeddedDatabase  # noqa: PLC0415
 
@@ -66,7 +70,7 @@ def recorded_url(settings: Settings) -> str:
             subject=str(database.directory),
             hint="Record first, crypto-quant record SYMBOL; or name a database with --database-url",
         )
-    return database.start()
+    return started(database)
 
 
 def loop_factory() -> Any:  # noqa: ANN401

@@ -11,9 +11,10 @@ from typing import Any
 import click
 import msgspec
 
+from crypto_quant.cli.bar import Bar, quiet_option
 from crypto_quant.cli.record import embedded_url, loop_factory
 from crypto_quant.cli.verify import INCOMPLETE, checked_days
-from crypto_quant.cli.verify_view import Steps, show
+from crypto_quant.cli.verify_view import show
 from crypto_quant.compose import open_history
 from crypto_quant.config import Settings, load
 from crypto_quant.evidence import Scope
@@ -27,6 +28,7 @@ from crypto_quant.store.audit_queries import open_reader
 
 
 @click.command()
+@quiet_option
 @click.argument("symbols", nargs=-1, metavar="[SYMBOL]...")
 @click.option(
     "--from", "first", metavar="DATE", help="The first day, UTC, as 2026-09-01. [default: the record's first]"
@@ -64,9 +66,9 @@ def repair(
 
 
 async def _audit(url: str, scope: Scope, days: tuple[date | None, date | None], deep: bool) -> Report:
-    with Steps() as steps:
+    with Bar() as bar:
         async with open_reader(url) as reader:
-            auditor = Auditor(reader, scope, *days, deep=deep, progress=steps)
+            auditor = Auditor(reader, scope, *days, deep=deep, progress=bar.steps)
             return await auditor.run(
                 database=reader.database, now_ns=SystemClock().now_ns(), version=version("crypto-quant")
             )
@@ -84,9 +86,9 @@ async def _repair(settings: Settings, scope: Scope, days: tuple[date | None, dat
         wanted = msgspec.structs.replace(settings, symbols=tuple(sorted(names)), check_symbols=False)
         first, last = date.fromisoformat(before.first_day), date.fromisoformat(before.last_day)
         emit = log.setup("WARNING", "auto")
-        with Steps() as steps:
+        with Bar() as bar:
             async with open_history(wanted, first, last, jobs=1, emit=emit, report=lambda _done, _what: None) as parts:
-                repairer = Repairer(parts.rest, parts.delivery, parts.run, parts.ledger.retract, steps)
+                repairer = Repairer(parts.rest, parts.delivery, parts.run, parts.ledger.retract, bar.steps)
                 written = await repairer.run(before)
         after = await _audit(url, scope, days, deep)
         click.echo(

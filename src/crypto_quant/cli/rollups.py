@@ -6,6 +6,7 @@ from typing import Any
 import click
 import msgspec
 
+from crypto_quant.cli.bar import Bar, quiet_option
 from crypto_quant.cli.db_url import database_url, with_database
 
 
@@ -34,13 +35,15 @@ def drop(database_url: str | None) -> None:
 
 
 @rollups.command()
+@quiet_option
 @database_url
 def refresh(database_url: str | None) -> None:
     """Work out now what has changed in stored days; the database does it by itself every few minutes.
 
     Where they are views there is nothing to do: they are made when they are read.
     """
-    done = _with_database(database_url, lambda store, connection: store.refresh(connection))
+    with Bar() as bar:
+        done = _with_database(database_url, lambda store, connection: store.refresh(connection, bar))
     click.echo(f"refreshed {', '.join(done)}" if done else "nothing to do")
 
 

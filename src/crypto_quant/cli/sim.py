@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from crypto_quant.cli.bar import Bar, quiet_option
+
 if TYPE_CHECKING:
     from crypto_quant.sim.world import Outcome
 
 
 @click.command()
+@quiet_option
 @click.option("--seeds", default=100, show_default=True, type=click.IntRange(1), help="How many worlds to run.")
 @click.option("--from", "first", default=0, show_default=True, type=click.IntRange(0), help="The first seed.")
 @click.option("--seed", type=click.IntRange(0), help="Run this one seed alone.")
@@ -41,6 +44,7 @@ def sim(*, seeds: int, first: int, seed: int | None, jobs: int | None, trace: bo
     failed: list[Outcome] = []
     total = [0.0, 0, 0, 0, 0, 0]
     outcomes = run_many(range(first, first + seeds), hours=hours, jobs=min(jobs, seeds) if jobs else None)
+    bar = Bar("worlds")
     for done, outcome in enumerate(outcomes, start=1):
         total = [
             total[0] + outcome.seconds,
@@ -52,9 +56,10 @@ def sim(*, seeds: int, first: int, seed: int | None, jobs: int | None, trace: bo
         ]
         if outcome.failure:
             failed.append(outcome)
+            bar.stop()
             click.echo(f"{_story(outcome)}\n  replay: {_command(outcome.seed, hours)}")
-        if sys.stderr.isatty():
-            click.echo(f"\r{done} of {seeds} worlds, {len(failed)} failed ", err=True, nl=done == seeds)
+        bar(done, seeds, f"{len(failed)} failed")
+    bar.stop()
     click.echo(
         f"{seeds} worlds from seed {first}: {len(failed)} failed. {total[0] / 3600:.1f} hours of exchange time in "
         f"{time.monotonic() - started:.0f} s; {total[1]} trades stored, {total[2]} starts of the recorder, "

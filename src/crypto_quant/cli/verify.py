@@ -11,8 +11,9 @@ from typing import Any
 
 import click
 
+from crypto_quant.cli.bar import Bar, quiet_option
 from crypto_quant.cli.record import embedded_url, loop_factory
-from crypto_quant.cli.verify_view import Steps, repair_command, show
+from crypto_quant.cli.verify_view import repair_command, show
 from crypto_quant.config import Settings, load
 from crypto_quant.errors import ConfigError
 from crypto_quant.evidence import Scope
@@ -27,6 +28,7 @@ INCOMPLETE = 3
 
 
 @click.command()
+@quiet_option
 @click.argument("symbols", nargs=-1, metavar="[SYMBOL]...")
 @click.option(
     "--from", "first", metavar="DATE", help="The first day, UTC, as 2026-09-01. [default: the record's first]"
@@ -113,14 +115,14 @@ async def _verify(
     force: bool,
 ) -> int:
     document = None
-    with Steps() as steps:
+    with Bar() as bar:
         async with open_reader(url) as reader:
-            auditor = Auditor(reader, scope, *days, deep=deep, progress=steps)
+            auditor = Auditor(reader, scope, *days, deep=deep, progress=bar.steps)
             report = await auditor.run(
                 database=reader.database, now_ns=SystemClock().now_ns(), version=version("crypto-quant")
             )
             if certificate is not None:
-                document = await certify(reader, report, steps)
+                document = await certify(reader, report, bar.steps)
     if certificate is not None and document is not None:
         write_statement(certificate, document, overwrite=force)
     if as_json:
@@ -140,9 +142,9 @@ async def _verify(
 
 
 async def _check(url: str, document: dict[str, Any], file: Path, as_json: bool) -> int:
-    with Steps() as steps:
+    with Bar() as bar:
         async with open_reader(url) as reader:
-            wrong = await recheck(reader, document, steps)
+            wrong = await recheck(reader, document, bar.steps)
     if as_json:
         told = {"certificate": str(file), "holds": not wrong, "digests": len(document["digests"]), "wrong": wrong}
         click.echo(json.dumps(told, ensure_ascii=False))

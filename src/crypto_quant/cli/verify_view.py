@@ -1,50 +1,15 @@
-"""What ``verify`` found, for people: tables on a terminal, plain columns in a pipe; and its progress on stderr."""
+"""What ``verify`` found, for people: tables on a terminal, plain columns in a pipe."""
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
 from crypto_quant.flow.report import Report, SymbolReport
 
-_LINES_EVERY_S = 5.0
 # of doubles, breaks and differences so many are shown a symbol; --json has them all
 _SHOWN_MAX = 20
-
-
-class Steps:
-    """Progress on stderr: a bar on a terminal, a line now and then elsewhere. Call it with step, done and total."""
-
-    def __init__(self) -> None:
-        console = Console(stderr=True, highlight=False)
-        self._console = console
-        self._bar = Progress(TextColumn("{task.description}"), BarColumn(), console=console, transient=True)
-        self._task: TaskID | None = None
-        self._told = time.monotonic()
-
-    def __call__(self, step: str, done: int, total: int) -> None:
-        """Tell how far it is."""
-        if self._task is not None:
-            self._bar.update(self._task, description=step, completed=done, total=total)
-        elif time.monotonic() - self._told >= _LINES_EVERY_S:
-            self._told = time.monotonic()
-            self._console.print(f"{step}, {done:,} of {total:,} done")
-
-    def __enter__(self) -> "Steps":
-        if self._console.is_terminal:
-            self._bar.start()
-            self._task = self._bar.add_task("")
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._task is not None:
-            self._bar.stop()
 
 
 def repair_command(venue: str, symbol: str, day: str, before: str | None, *, claimed: int = 0) -> str:

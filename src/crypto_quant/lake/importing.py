@@ -69,7 +69,10 @@ class Outcome(msgspec.Struct, kw_only=True):
 
 
 def look(directory: Path, progress: Progress) -> Lake:
-    """Read every manifest below a directory and hold every file against it. Raises ConfigError when there is none."""
+    """Read every manifest below a directory and hold every file against it; ``progress`` counts bytes.
+
+    Raises ConfigError when there is none.
+    """
     paths = sorted(directory.rglob(NAME)) if directory.is_dir() else []
     if not paths:
         raise ConfigError(
@@ -89,11 +92,13 @@ def look(directory: Path, progress: Progress) -> Lake:
         manifests.append((path, manifest))
     due = [(path.parent, manifest.series, part) for path, manifest in manifests for part in manifest.parts if part.file]
     files = []
-    for number, (folder, series, part) in enumerate(due):
+    hashed, total = 0, sum(part.bytes for _, _, part in due)
+    for folder, series, part in due:
         assert part.file is not None  # noqa: S101 - those alone are due
         path = folder / part.file
-        progress(number, len(due), f"checking {path.name} of {series} {part.day}")
+        progress(hashed, total, f"checking {path.name} of {series} {part.day}")
         files.append(Found(series, part, path, _damage(path, part)))
+        hashed += part.bytes
     named = {each.path for each in files}
     strange += [
         f"{path}: no manifest names it"
@@ -119,12 +124,13 @@ def _damage(path: Path, part: Part) -> str:
 
 
 class Importer:
-    """Stores the files of a lake; what is stored already stays as it is."""
+    """Stores the files of a lake; what is stored already stays as it is. ``progress`` counts rows."""
 
     def __init__(self, sink: Sink, ledger: Ledger, progress: Progress) -> None:
         self._sink = sink
         self._ledger = ledger
         self._progress = progress
+        self._rows = self._total = 0
 
     async def run(self, lake: Lake) -> list[Outcome]:
         """Store the rows of every sound file and then what is proven to be nowhere; return what became of them.
@@ -134,8 +140,9 @@ class Importer:
         """
         outcomes = {manifest.series: Outcome(series=manifest.series) for _, manifest in lake.manifests}
         sound = [each for each in lake.files if not each.damage]
-        for number, each in enumerate(sound):
-            self._progress(number, len(sound), f"{each.series} {each.part.day}")
+        self._rows, self._total = 0, sum(each.part.rows for each in sound)
+        for each in sound:
+            self._progress(self._rows, self._total, f"{each.series} {each.part.day}")
             await self._store(each, outcomes[each.series])
         for _, manifest in lake.manifests:
             await self._prove_absences(manifest)
@@ -157,6 +164,8 @@ class Importer:
             outcome.new += receipt.written
             outcome.known += receipt.duplicates
             outcome.conflicts += len(receipt.conflicting)
+            self._rows += len(batch.rows)
+            self._progress(self._rows, self._total, "")
             following = await ahead
         outcome.files += 1
 

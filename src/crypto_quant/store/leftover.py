@@ -6,7 +6,7 @@ A file is COPY text whose first line names the columns.
 import os
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -59,9 +59,12 @@ def write_leftover(directory: Path, batches: Sequence[Batch]) -> list[Leftover]:
     return written
 
 
-async def load_leftover(sink: Sink, path: Path) -> Loaded:
+async def load_leftover(
+    sink: Sink, path: Path, progress: Callable[[int, int, str], None] = lambda _done, _total, _what: None
+) -> Loaded:
     """Store the rows of a leftover file, and cover the ids of its trades; what is there already is only counted.
 
+    ``progress`` hears how many bytes are stored, of how many.
     A trade that is stored with another content or time stays as it is; a row that the store refuses is left out.
     Raises ConfigError when the file is not one of ours or its end is missing, StoreUnavailable and StoreDenied: then
     a part of the rows may be stored, and loading the file again stores the rest.
@@ -69,12 +72,14 @@ async def load_leftover(sink: Sink, path: Path) -> Loaded:
     parts: list[Loaded] = []
     read = 0
     with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
         table = _table_of(file.readline(), path)
         while rows := list(islice(file, _ROWS_AT_ONCE)):
             if not rows[-1].endswith(b"\n"):
                 raise ConfigError("the file ends in the middle of a row", subject=str(path))
             parts += await _store(sink, table, rows, read)
             read += len(rows)
+            progress(file.tell(), size, path.name)
     return Loaded(
         written=sum(each.written for each in parts),
         duplicates=sum(each.duplicates for each in parts),

@@ -8,7 +8,9 @@ from importlib import resources
 import asyncpg
 import msgspec
 
+from crypto_quant import events
 from crypto_quant.errors import SchemaMismatch
+from crypto_quant.seams import Emit
 from crypto_quant.store import faults
 from crypto_quant.store.tier import Tier, prepare_tier, table_tier
 
@@ -116,19 +118,25 @@ def migrations() -> tuple[Migration, ...]:
     return tuple(found)
 
 
-async def migrate(connection: asyncpg.Connection) -> SchemaState:
+async def migrate(connection: asyncpg.Connection, emit: Emit = lambda _event: None) -> SchemaState:
     """Bring the schema up to date and return what it is now; safe to call from several recorders at once.
 
+    Emits SchemaOutdated before each version that a database of an earlier crypto-quant lacks: it may take its time.
     Each version is one transaction under an advisory lock. A schema that is current needs no right to create.
     Raises SchemaMismatch (newer, altered or foreign tables), StoreDenied (with the GRANT that lacks).
     """
     applied: list[str] = []
+    outdated: bool | None = None
     try:
         while True:
             done = await _applied(connection)
             _verify(done)
             if len(done) == len(migrations()):
                 return await _current(connection, applied)
+            outdated = bool(done) if outdated is None else outdated
+            if outdated:
+                following = migrations()[len(done)]
+                emit(events.SchemaOutdated(version=following.version, of=len(migrations()), step=following.name))
             async with connection.transaction():
                 await connection.execute("SELECT pg_advisory_xact_lock($1)", MIGRATION_LOCK)
                 name = await _apply_next(connection)

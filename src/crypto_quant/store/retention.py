@@ -75,6 +75,7 @@ class Fate(msgspec.Struct, frozen=True):
 
 # Says why a piece with these ids (of candles: slots) must stay, as inclusive ranges by series; empty: it may go.
 Gate = Callable[[Piece, Ranges], str]
+Progress = Callable[[int, int, str], None]
 
 
 def _no_gate(_piece: Piece, _ranges: Ranges) -> str:
@@ -89,10 +90,17 @@ async def pieces(connection: asyncpg.Connection, table: Table) -> list[Piece]:
 
 
 async def drop_before(
-    connection: asyncpg.Connection, table: Table, moment: datetime, *, source: str, gate: Gate = _no_gate
+    connection: asyncpg.Connection,
+    table: Table,
+    moment: datetime,
+    *,
+    source: str,
+    gate: Gate = _no_gate,
+    progress: Progress = lambda _done, _total, _what: None,
 ) -> list[Fate]:
     """Drop what ended at or before ``moment``, the oldest first; ``source`` is ``policy`` or ``hand``.
 
+    ``progress`` hears how many chunks or partitions are done, of how many, and which comes next.
     Call it outside a transaction, with the session in UTC. Raises StoreDenied, StoreUnavailable.
     """
     try:
@@ -100,7 +108,10 @@ async def drop_before(
             return []
         try:
             found = [piece for piece in await pieces(connection, table) if piece.end <= moment]
-            fates = [await _drop(connection, piece, source, gate) for piece in found]
+            fates: list[Fate] = []
+            for piece in found:
+                progress(len(fates), len(found), f"{piece.table} {piece.start:%Y-%m-%d}")
+                fates.append(await _drop(connection, piece, source, gate))
             if table is Table.TRADES and any(not fate.kept for fate in fates):
                 async with connection.transaction():
                     await reach_extension(connection)
@@ -113,14 +124,19 @@ async def drop_before(
 
 
 async def keep_rules(
-    connection: asyncpg.Connection, now: datetime, gate_of: Callable[[str], Gate] | None = None
+    connection: asyncpg.Connection,
+    now: datetime,
+    gate_of: Callable[[str], Gate] | None = None,
+    progress: Progress = lambda _done, _total, _what: None,
 ) -> list[Fate]:
     """Drop what the declared rules say; ``gate_of`` makes the gate of an export directory."""
     fates = []
     for rule in await declared(connection):
         if rule.drop_after is not None:
             gate = gate_of(rule.export_directory) if rule.export_directory is not None and gate_of else _no_gate
-            fates += await drop_before(connection, rule.table, now - rule.drop_after, source="policy", gate=gate)
+            fates += await drop_before(
+                connection, rule.table, now - rule.drop_after, source="policy", gate=gate, progress=progress
+            )
     return fates
 
 

@@ -6,6 +6,7 @@ columns, made when they are read. Values are exact; open and close go by the ord
 """
 
 import hashlib
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import asyncpg
@@ -161,7 +162,9 @@ async def drop(connection: asyncpg.Connection) -> list[str]:
         raise faults.translate(error, operation="removing the rollups", subject="") from error
 
 
-async def refresh(connection: asyncpg.Connection) -> list[str]:
+async def refresh(
+    connection: asyncpg.Connection, progress: Callable[[int, int, str], None] = lambda _done, _total, _what: None
+) -> list[str]:
     """Let the database work out now what has changed in stored days, a late repair above all; return the names.
 
     Empty on tiers where they are views, which are never behind. Call it outside a transaction. Candles of days whose
@@ -175,8 +178,9 @@ async def refresh(connection: asyncpg.Connection) -> list[str]:
         found = await _found(connection)
         stretches = await _there(connection)
         names = [each.name for each in ROLLUPS if each.name in found]
-        for name in names:
-            for begin, end in stretches:
+        for at, name in enumerate(names):
+            for number, (begin, end) in enumerate(stretches):
+                progress(at * len(stretches) + number, len(names) * len(stretches), name)
                 await connection.execute(
                     "CALL refresh_continuous_aggregate($1::text::regclass, $2::timestamptz, $3::timestamptz)",
                     name,

@@ -77,14 +77,14 @@ async def open_sink(
 ) -> "TimescaleSink":
     """Return a sink on the database at ``url``, its schema current.
 
-    ``migrate`` false only checks the schema. Emits StoreReady. Raises ConfigError (the URL), StoreUnavailable
-    (the database is down), StoreDenied (password, database, right), SchemaMismatch.
+    ``migrate`` false only checks the schema. Emits SchemaOutdated, StoreReady. Raises ConfigError (the URL),
+    StoreUnavailable (the database is down), StoreDenied (password, database, right), SchemaMismatch.
     """
     url = checked_url(url)
     emit = emit or (lambda _event: None)
     connection = await connect(url, command_timeout_s=command_timeout_s)
     try:
-        state = await (migrate_schema(connection) if migrate else check(connection))
+        state = await (migrate_schema(connection, emit) if migrate else check(connection))
     except CryptoQuantError as error:
         error.subject = error.subject or redact(url)
         raise
