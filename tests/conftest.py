@@ -28,16 +28,15 @@ async def postgres_url() -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def community_url() -> str:
+async def community_url() -> AsyncIterator[str]:
     """The one database of the Community edition, emptied; it takes one connection at a time and no COPY."""
-    return await emptied_community()
+    async with emptied_community() as url:
+        yield url
 
 
 @pytest.fixture(params=["timescaledb", "postgresql", "community"])
 async def tier_url(request: pytest.FixtureRequest) -> AsyncIterator[str]:
     """An empty database of each tier; take one connection at a time."""
-    if request.param == "community":
-        yield await emptied_community()
-    else:
-        async with fresh_database(request.param) as url:
-            yield url
+    database = emptied_community() if request.param == "community" else fresh_database(request.param)
+    async with database as url:
+        yield url

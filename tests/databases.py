@@ -5,10 +5,12 @@ CRYPTO_QUANT_TEST_TIMESCALE_URL, CRYPTO_QUANT_TEST_POSTGRES_URL and CRYPTO_QUANT
 server is missing is skipped with that reason; with CRYPTO_QUANT_REQUIRE_DATABASES=1 it fails.
 """
 
+import fcntl
 import os
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -22,6 +24,7 @@ _VARIABLES = {
     "postgresql": "CRYPTO_QUANT_TEST_POSTGRES_URL",
     "community": "CRYPTO_QUANT_TEST_COMMUNITY_URL",
 }
+_COMMUNITY = Path(__file__).resolve().parents[1] / "scripts" / "community-database" / "server.mjs"
 
 
 def server_url(server: str) -> str:
@@ -55,15 +58,18 @@ async def fresh_database(server: str) -> AsyncIterator[str]:
         await connection.close()
 
 
-async def emptied_community() -> str:
-    """Return the URL of the Community edition's one database, with nothing of ours in it."""
+@asynccontextmanager
+async def emptied_community() -> AsyncIterator[str]:
+    """Lend the Community edition's one database, with nothing of ours in it; one test at a time has it."""
     url = server_url("community")
-    connection = await asyncpg.connect(url, statement_cache_size=0)
-    try:
-        for rollup in reversed(ROLLUPS):
-            await connection.execute(f"DROP MATERIALIZED VIEW IF EXISTS {rollup.name}")
-        for table in (*EXPECTED, "crypto_quant_schema"):  # a hypertable is dropped alone or not at all
-            await connection.execute(f"DROP TABLE IF EXISTS {table} CASCADE")
-    finally:
-        await connection.close()
-    return url
+    with _COMMUNITY.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # tests run in several processes
+        connection = await asyncpg.connect(url, statement_cache_size=0)
+        try:
+            for rollup in reversed(ROLLUPS):
+                await connection.execute(f"DROP MATERIALIZED VIEW IF EXISTS {rollup.name}")
+            for table in (*EXPECTED, "crypto_quant_schema"):  # a hypertable is dropped alone or not at all
+                await connection.execute(f"DROP TABLE IF EXISTS {table} CASCADE")
+        finally:
+            await connection.close()
+        yield url

@@ -31,13 +31,17 @@ def _script() -> ModuleType:
 
 
 class OwnServer:
-    """One cluster with its server; ``settings`` go into its postgresql.conf. Not yet there when it is made."""
+    """One cluster with its server; ``settings`` go into its postgresql.conf. Not yet there when it is made.
 
-    def __init__(self, **settings: str) -> None:
+    ``plain``: PostgreSQL without TimescaleDB, wherever that is at hand.
+    """
+
+    def __init__(self, *, plain: bool = False, **settings: str) -> None:
         # not at import: pytest must not need the programs to collect
         script = _script()
         label = f"own-{uuid.uuid4().hex[:8]}"
-        timescale = os.getuid() == 0 and (script.Timescale.root / "usr/lib/postgresql/17/bin/postgres").exists()
+        programs = script.Timescale.root / "usr/lib/postgresql/17/bin/postgres"
+        timescale = not plain and os.getuid() == 0 and programs.exists()
         base: Any = script.Timescale if timescale else script.Postgres
         place = f"/var/lib/crypto-quant-test/{label}/data" if timescale else f"{script.STATE}/{label}/data"
 
@@ -86,6 +90,11 @@ class OwnServer:
     @property
     def running(self) -> bool:
         return bool(self.engine.running())
+
+    @property
+    def pid(self) -> int:
+        """The number of the server's first process, which must be there."""
+        return int(self.engine.pid())
 
     async def limit_files(self, size: str) -> None:
         """Let no process of the server write a file beyond ``size`` bytes, those it will start included."""
@@ -149,12 +158,13 @@ class OwnServer:
 
 
 @asynccontextmanager
-async def own_server(*, disk_mb: int | None = None, **settings: str) -> AsyncIterator[OwnServer]:
+async def own_server(*, plain: bool = False, disk_mb: int | None = None, **settings: str) -> AsyncIterator[OwnServer]:
     """Lend a server that runs; skip the test where none can be had, or fail where databases are required.
 
-    With ``disk_mb`` it lies on a disk of that size; where no disk may be mounted the test is skipped.
+    ``plain`` asks for PostgreSQL without TimescaleDB. With ``disk_mb`` the server lies on a disk of that size; where no
+    disk may be mounted the test is skipped.
     """
-    server = OwnServer(**settings)
+    server = OwnServer(plain=plain, **settings)
     try:
         try:
             if disk_mb is not None and not server.on_a_small_disk(disk_mb):

@@ -1,7 +1,7 @@
 """Small records for the tests of reading, written without COPY so that every edition takes them."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -138,11 +138,8 @@ SERVERS = ("timescaledb", "postgresql", "community")
 @asynccontextmanager
 async def record_on(server: str) -> AsyncIterator[Record]:
     """Lend an empty record on one of ``SERVERS``; the community's server has one database, which is emptied."""
-    async with AsyncExitStack() as stack:
-        if server == "community":
-            url = await emptied_community()
-        else:
-            url = await stack.enter_async_context(fresh_database(server))
+    database = emptied_community() if server == "community" else fresh_database(server)
+    async with database as url:
         connection = await connect(url)
         try:
             state = await migrate(connection)
