@@ -1,9 +1,35 @@
-"""Fixtures: fresh databases (see ``databases`` for the servers they need)."""
+"""Fixtures: fresh databases (see ``databases`` for the servers they need). And how tests share the processors."""
 
+import os
 from collections.abc import AsyncIterator
 
+import coverage
 import pytest
 from databases import emptied_community, fresh_database
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Two processes a processor: most tests on real databases and sockets wait half of their time."""
+    return min(2 * (os.cpu_count() or 1), 8)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Leave a worker the one tracer that ``no_cover`` stops.
+
+    It gets that when its session starts, and has two by then: one as anyone's subprocess, one as if it had workers.
+    """
+    controller = getattr(config.pluginmanager.get_plugin("_cov"), "cov_controller", None)
+    if hasattr(config, "workerinput") and controller is not None:
+        controller.cov.stop()
+        if begun := getattr(coverage.process_startup, "coverage", None):
+            begun.stop()
+
+
+@pytest.fixture(autouse=True)
+def _no_cover_below(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test starts is traced no more than the test itself."""
+    if request.node.get_closest_marker("no_cover"):
+        monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
 
 
 @pytest.fixture(params=["timescaledb", "postgresql"])

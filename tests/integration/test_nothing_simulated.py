@@ -46,10 +46,14 @@ class Program:
             environment = {**os.environ, "CRYPTO_QUANT_DATA_DIR": str(data_dir)}
             self.process = subprocess.Popen(command, stderr=log, env=environment)
 
+    def told(self, text: str) -> int:
+        """Return how often the log has told ``text``."""
+        return self.log.read_text().count(text)
+
     async def until(self, text: str, times: int, within_s: float = 30.0) -> None:
         """Wait until the log has told ``text`` so often."""
         deadline = asyncio.get_running_loop().time() + within_s
-        while self.log.read_text().count(text) < times:
+        while self.told(text) < times:
             assert self.process.poll() is None, self.log.read_text()[-2000:]
             assert asyncio.get_running_loop().time() < deadline, self.log.read_text()[-2000:]
             await asyncio.sleep(0.02)
@@ -94,14 +98,14 @@ async def test_killed_thirty_times(timescale_url: str, exchange: SimulatedExchan
     """kill -9 at random moments, from before the first frame to the middle of a commit: nothing is lost or doubled."""
     chance = random.Random(17)  # noqa: S311  # a repeatable draw
     data_dir = tmp_path / "data"
-    for _ in range(KILLS):
+    for number in range(KILLS):
         program = Program(timescale_url, exchange.ws_url, exchange.rest_url, data_dir)
-        await asyncio.sleep(chance.uniform(0.3, 1.6))
+        if number % 3:  # a third of them anywhere in their beginning, the others at work
+            await program.until('"Subscribed"', program.told('"Subscribed"') + 1)
+        await asyncio.sleep(chance.uniform(0.1, 0.8))
         program.kill()
-    told = program.log.read_text().count('"Subscribed"')
-    assert told >= KILLS / 4, "they were killed before they had begun"
     program = Program(timescale_url, exchange.ws_url, exchange.rest_url, data_dir)
-    await program.until('"Subscribed"', told + 1)
+    await program.until('"Subscribed"', program.told('"Subscribed"') + 1)
     await asyncio.sleep(2.0)
     await settle_and_verify(timescale_url, exchange, program, data_dir)
 
@@ -123,4 +127,4 @@ async def test_connections_reset_again_and_again(
             await program.until('"Subscribed"', round_ + 2)
         await asyncio.sleep(2.0)
         await settle_and_verify(timescale_url, exchange, program, data_dir)
-    assert program.log.read_text().count('"Gap found"') > 0
+    assert program.told('"Gap found"') > 0

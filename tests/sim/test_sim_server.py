@@ -247,14 +247,12 @@ async def test_pings_and_the_pong_deadline(client: Client) -> None:
         deaf = await client.open(f"{exchange.ws_url}/ws")
         lively = await client.open(f"{exchange.ws_url}/ws")
         began = time.monotonic()
-        pings = 0
-        while time.monotonic() < began + 1.2:
+        for _ in range(10):
             message = await lively.receive()
             assert message.type is aiohttp.WSMsgType.PING
             assert len(message.data) > 0
             await lively.socket.pong(message.data)
-            pings += 1
-        assert 5 <= pings <= 13
+        assert time.monotonic() - began > 0.7
         assert await deaf.ending() == (1008, "Pong timeout")
         assert exchange.links == 1
 
@@ -316,10 +314,10 @@ async def test_too_many_connects(client: Client) -> None:
 @pytest.mark.parametrize("code", [1001, 1008, None])
 async def test_the_life_of_a_connection(client: Client, code: int | None) -> None:
     async with SimulatedExchange(tape(), limits=Limits(life_s=0.3, life_close_code=code)) as exchange:
-        socket = await client.open(f"{exchange.ws_url}/ws/btcusdt@aggTrade")
         began = time.monotonic()
+        socket = await client.open(f"{exchange.ws_url}/ws/btcusdt@aggTrade")
         assert (await socket.ending())[0] == (code or 1006)
-        assert 0.2 < time.monotonic() - began < 2
+        assert time.monotonic() - began >= 0.3
 
 
 async def test_the_client_s_goodbye_is_answered(client: Client) -> None:

@@ -4,6 +4,7 @@ import os
 import shlex
 import subprocess
 import sys
+from functools import cache
 
 import pytest
 
@@ -11,6 +12,8 @@ from crypto_quant.sim.world import Outcome, run, run_many
 
 # a busy machine may take its time over them
 pytestmark = pytest.mark.timeout(900)
+# tracing doubles their time, and the seeds that failed once are traced
+untraced = pytest.mark.no_cover
 # some hundreds within a minute of two processors; more on demand: CRYPTO_QUANT_TEST_SEEDS=5000
 SEEDS = int(os.environ.get("CRYPTO_QUANT_TEST_SEEDS", "200"))
 
@@ -37,15 +40,16 @@ def hold(seed: int) -> None:
     assert not outcome.failure, f"{outcome.failure}\nreplay: crypto-quant sim --seed {seed} --trace"
 
 
-@pytest.fixture(scope="module")
+@cache
 def outcomes() -> list[Outcome]:
     return list(run_many(range(1000, 1000 + SEEDS)))
 
 
-def test_every_invariant_holds(outcomes: list[Outcome]) -> None:
+@untraced
+def test_every_invariant_holds() -> None:
     failed = [
         f"{outcome.failure}\nreplay: crypto-quant sim --seed {outcome.seed} --trace"
-        for outcome in outcomes
+        for outcome in outcomes()
         if outcome.failure
     ]
     assert not failed, "\n".join(failed)
@@ -60,15 +64,17 @@ EXERCISED = (
 )  # fmt: skip
 
 
+@untraced
 @pytest.mark.parametrize("what", EXERCISED)
-def test_it_happens_in_the_worlds(what: str, outcomes: list[Outcome]) -> None:
-    assert sum(outcome.events.get(what, 0) for outcome in outcomes) > 0
+def test_it_happens_in_the_worlds(what: str) -> None:
+    assert sum(outcome.events.get(what, 0) for outcome in outcomes()) > 0
 
 
-def test_two_recorders_live_side_by_side(outcomes: list[Outcome]) -> None:
+@untraced
+def test_two_recorders_live_side_by_side() -> None:
     """Each world of theirs has both, and most see one of them come back."""
-    shared = [outcome for outcome in outcomes if outcome.events.get("partner started", 0)]
-    assert len(shared) > len(outcomes) // 10
+    shared = [outcome for outcome in outcomes() if outcome.events.get("partner started", 0)]
+    assert len(shared) > SEEDS // 10
     assert sum(outcome.lives > 2 for outcome in shared) > len(shared) // 3
 
 
@@ -82,6 +88,7 @@ def test_a_seed_that_failed_once_holds(seed: int) -> None:
 _DIGESTS = "from crypto_quant.sim.world import run; print(*(run(seed).digest for seed in (0, 2, 7, 16)))"
 
 
+@untraced
 def test_a_seed_is_one_history_whatever_the_process() -> None:
     """Another process has other addresses and another hash of every text: no set's order may show."""
     told = {
@@ -97,19 +104,22 @@ def test_a_seed_is_one_history_whatever_the_process() -> None:
     assert told == {" ".join(run(seed).digest for seed in (0, 2, 7, 16)) + "\n"}
 
 
+@untraced
 def test_different_seeds_are_different_worlds() -> None:
     assert len({run(seed).digest for seed in range(6)}) == 6
 
 
+@untraced
 def test_worlds_are_not_empty() -> None:
     """Worlds in which nothing goes wrong, or nothing is recorded, prove nothing."""
-    outcomes = [run(seed) for seed in range(2000, 2020)]
-    assert sum(outcome.crashes for outcome in outcomes) >= 3
-    assert sum(outcome.lives for outcome in outcomes) >= 25
-    assert min(outcome.stored for outcome in outcomes) > 0
-    assert sum(outcome.stored for outcome in outcomes) > 8_000
+    others = [run(seed) for seed in range(2000, 2020)]
+    assert sum(outcome.crashes for outcome in others) >= 3
+    assert sum(outcome.lives for outcome in others) >= 25
+    assert min(outcome.stored for outcome in others) > 0
+    assert sum(outcome.stored for outcome in others) > 8_000
 
 
+@untraced
 def test_hours_pass_in_seconds() -> None:
     outcome = run(5, hours=1.0)
     assert not outcome.failure, f"{outcome.failure}\nreplay: crypto-quant sim --seed 5 --hours 1"
