@@ -17,8 +17,8 @@ demo: ## Record a simulated market into a local database for half a minute; offl
 
 test: ## Run all tests, on real databases; make test ARGS="-k embedded" runs some
 	@$(UV) sync --quiet --locked
-	@scripts/with-databases .venv/bin/python -m pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder \
-		--cov=crypto_quant --cov-report=term $(ARGS)
+	@scripts/with-databases .venv/bin/python -m pytest --cov=crypto_quant --cov-report=term \
+		--numprocesses=auto --dist=loadfile --no-loadscope-reorder --max-worker-restart=4 $(ARGS)
 
 foreign: ## Have freqtrade, hftbacktest and nautilus_trader read what is exported; installs them in .peers
 	@$(UV) sync --quiet --locked

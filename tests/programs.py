@@ -60,7 +60,7 @@ class Program:
         pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGESIZE") / 1e6
 
-    async def until(self, condition: Callable[[], object], within_s: float = 20.0) -> None:
+    async def until(self, condition: Callable[[], object], within_s: float = 60.0) -> None:
         deadline = asyncio.get_running_loop().time() + within_s
         while not condition():
             assert asyncio.get_running_loop().time() < deadline, self.lines[-4:]
@@ -130,7 +130,7 @@ async def assert_all_stored(url: str, exchange: SimulatedExchange) -> int:
     return total
 
 
-async def settled(url: str, run: Program, within_s: float = 40.0) -> None:
+async def settled(url: str, run: Program, within_s: float = 120.0) -> None:
     """Wait until the recorder stores live trades again and nothing is missing behind them; its memory is bounded."""
     deadline = asyncio.get_running_loop().time() + within_s
     written = run.stats["trades_written"]

@@ -48,7 +48,7 @@ class Running:
         self.task = task
         self.stats = recorder.pipeline.stats
 
-    async def until(self, condition: Callable[[], object], within_s: float = 20.0) -> None:
+    async def until(self, condition: Callable[[], object], within_s: float = 60.0) -> None:
         """Wait until the condition holds; fail with the statistics when it does not."""
         deadline = asyncio.get_running_loop().time() + within_s
         while not condition():

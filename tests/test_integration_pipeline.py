@@ -122,7 +122,7 @@ async def test_refused_connections_are_tried_again(
 ) -> None:
     exchange.faults.refuse_connections(count=3)
     async with recording(postgres_url, exchange.ws_url, exchange.rest_url, tmp_path) as run:
-        await run.until(lambda: run.stats.trades_written > 20, within_s=30)
+        await run.until(lambda: run.stats.trades_written > 20)
         assert run.stats.reconnects == 3
         assert [event.attempt for event in run.told.of(events.ReconnectScheduled)] == [1, 2, 3]
 
@@ -203,7 +203,7 @@ async def test_a_missing_final_candle_is_fetched(postgres_url: str, tmp_path: Pa
         async with recording(
             postgres_url, market.ws_url, market.rest_url, tmp_path, symbols=SYMBOLS, streams=("kline_1m",)
         ) as run:
-            await run.until(lambda: run.stats.candles_fetched >= 2, within_s=30)
+            await run.until(lambda: run.stats.candles_fetched >= 2)
             await run.stop()
         fetched = [event for event in run.told.of(events.CandleStored) if event.source == "rest"]
         assert fetched

@@ -76,7 +76,7 @@ async def test_what_an_outage_missed_is_filled_in(
         await run.until(lambda: run.stats.trades_written > 100)
         exchange.faults.refuse_connections(count=2)
         assert exchange.faults.drop_links() == 1
-        await run.until(lambda: len(run.told.of(events.LinkOpened)) == 2, within_s=30)
+        await run.until(lambda: len(run.told.of(events.LinkOpened)) == 2)
         await run.until(lambda: run.stats.gaps >= 2)
         await settled(run)
         await run.stop()
@@ -94,7 +94,7 @@ async def test_rest_that_refuses_is_asked_again(
         exchange.faults.rest_errors(status, count=2, retry_after_s=retry_after_s)
         exchange.faults.skip(5, stream="btcusdt@aggTrade")
         await run.until(lambda: run.stats.missing_trades == 5)
-        await run.until(lambda: run.stats.missing_trades == 0, within_s=30)
+        await run.until(lambda: run.stats.missing_trades == 0)
         await run.stop()
     await assert_no_hole(postgres_url, exchange, "btcusdt")
     # a dropped keep-alive connection is tried once more by the HTTP client itself
@@ -112,7 +112,7 @@ async def test_what_rest_jumps_over_stays_a_known_gap(
         exchange.faults.skip(4, stream="btcusdt@aggTrade")
         await run.until(lambda: run.stats.missing_trades == 4)
         exchange.faults.forgotten["BTCUSDT"] = [(gap.first + 1, gap.last) for gap in run.told.of(events.GapFound)]
-        await run.until(lambda: run.told.of(events.GapLeftOpen), within_s=30)
+        await run.until(lambda: run.told.of(events.GapLeftOpen))
         final = await run.stop()
     [left] = run.told.of(events.GapLeftOpen)
     assert left.last - left.first + 1 == 3

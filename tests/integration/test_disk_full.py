@@ -41,7 +41,7 @@ async def test_the_servers_disk_is_full(tmp_path: Path) -> None:
             assert any("The server's disk is full: free some space" in cause for cause in causes), causes
             assert os.statvfs(server.directory.parent).f_bavail == 0
         await goes_on(server)
-        await run.until(lambda: run.of("Spool replayed"), within_s=30)
+        await run.until(lambda: run.of("Spool replayed"))
         await assert_nothing_lost(server.url, exchange, run, tmp_path)
 
 
@@ -57,7 +57,7 @@ async def test_a_server_that_falls_because_it_cannot_write(tmp_path: Path) -> No
         assert run.of("Store unavailable")
         await server.limit_files("unlimited")
         await goes_on(server)
-        await run.until(lambda: run.of("Spool replayed"), within_s=30)
+        await run.until(lambda: run.of("Spool replayed"))
         await assert_nothing_lost(server.url, exchange, run, tmp_path)
 
 

@@ -50,7 +50,7 @@ class Program:
         """Return how often the log has told ``text``."""
         return self.log.read_text().count(text)
 
-    async def until(self, text: str, times: int, within_s: float = 30.0) -> None:
+    async def until(self, text: str, times: int, within_s: float = 60.0) -> None:
         """Wait until the log has told ``text`` so often."""
         deadline = asyncio.get_running_loop().time() + within_s
         while self.told(text) < times:
@@ -65,12 +65,12 @@ class Program:
 
     async def drain(self) -> None:
         self.process.send_signal(signal.SIGTERM)
-        assert await asyncio.to_thread(self.process.wait, 60) == 0
+        assert await asyncio.to_thread(self.process.wait, 120) == 0
 
 
 async def settle_and_verify(database_url: str, exchange: SimulatedExchange, program: Program, data_dir: Path) -> None:
     """Let the last recorder fill what was missed, end it, and hold the table against tape and audit."""
-    deadline = asyncio.get_running_loop().time() + 60
+    deadline = asyncio.get_running_loop().time() + 120
     while True:
         missing = 0
         for symbol in SYMBOLS:

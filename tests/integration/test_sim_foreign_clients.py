@@ -13,7 +13,7 @@ from crypto_quant.sim.numbers import text8
 from crypto_quant.sim.symbols import invented
 
 START_US = 1_790_856_000_000_000
-WAIT_S = 15
+WAIT_S = 60
 
 
 @pytest.fixture

@@ -45,13 +45,13 @@ class Writing:
     async def grow(self, batches: int) -> None:
         """Return when so many more batches are stored."""
         goal = len(self.receipts) + batches
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while len(self.receipts) < goal:  # noqa: ASYNC110 - two writers, one who waits
                 await asyncio.sleep(0.01)
 
     async def fail(self) -> None:
         """Return once a write has failed."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not self.faults:  # noqa: ASYNC110 - two writers, one who waits
                 await asyncio.sleep(0.01)
 
@@ -105,7 +105,7 @@ async def test_the_name_of_a_server_tells_one_run_from_the_next(server: OwnServe
 
 async def asked(sink: TimescaleSink) -> str:
     """Ask for the server's name until it answers."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             try:
                 return await StoreLedger(sink).server()

@@ -16,7 +16,7 @@ from crypto_quant.sim.symbols import invented
 
 NOON = 1_790_856_000_000_000
 
-WAIT_S = 10.0
+WAIT_S = 60.0
 
 
 class Client:
