@@ -15,8 +15,8 @@ from crypto_quant.settings_table import ABOUT, flag_of
 
 FILE_NAME = "crypto-quant.toml"
 PREFIX = "CRYPTO_QUANT_"
-# of the tests and their servers, of the benchmarks, and of docker-compose.yml
-NOT_SETTINGS = ("TEST_", "REQUIRE_", "PEERS_", "DATABASE_PASSWORD")
+# of the tests and their servers, of the benchmarks, and of the compose files
+NOT_SETTINGS = ("TEST_", "REQUIRE_", "PEERS_", "DATABASE_PASSWORD", "READER_PASSWORD", "GRAFANA_PASSWORD")
 # as alike as a forgotten or doubled letter makes two names; what is less alike may be another program's
 _TYPO = 0.8
 
@@ -52,6 +52,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["auto", "json", "console"] = "auto"
     data_dir: str | None = None
+    serve: str | None = None  # [HOST:]PORT of the page
+    serve_token: str | None = None
+    metrics_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] | None = None
+    metrics_host: str = "127.0.0.1"
+    metrics_streams: Annotated[int, msgspec.Meta(ge=0)] = 1000
 
 
 class Origin(StrEnum):

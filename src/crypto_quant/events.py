@@ -593,6 +593,23 @@ class BoardLost(Event, frozen=True, kw_only=True):
     cause: str
 
 
+class WatchingStarted(Event, frozen=True, kw_only=True):
+    """Watchers are answered: ``page`` and ``metrics`` are URLs, empty where there is none."""
+
+    message: ClassVar[str] = "Watching started"
+    page: str
+    metrics: str
+
+
+class CompanionEnded(Event, frozen=True, kw_only=True):
+    """The process that answers watchers has ended by itself and is started again; recording goes on."""
+
+    message: ClassVar[str] = "Watching process ended"
+    level: ClassVar[str] = "warning"
+    cause: str
+    retry_in_s: float
+
+
 class SetAsideLost(Event, frozen=True, kw_only=True):
     """What is set aside from now on is counted but no longer kept: the directory is full or cannot be written."""
 

@@ -9,6 +9,9 @@ from enum import StrEnum
 import msgspec
 
 
+PAGE_ADDRESS = "127.0.0.1:8765"
+
+
 class Secret(StrEnum):
     """What of a value may not be shown."""
 
@@ -22,7 +25,8 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
 
     ``help`` is a phrase without its full stop; ``default`` says what holds when nothing is said, where the value alone
     does not tell. ``unit`` is that of a number, ``metavar`` what stands for a value in a command's help. ``flag`` is
-    the option where it is not the setting's name; an empty one: there is none.
+    the option where it is not the setting's name; an empty one: there is none. ``alone`` is what the option means when
+    it stands without a value, where it may.
     """
 
     help: str
@@ -30,6 +34,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     unit: str = ""
     metavar: str = ""
     flag: str | None = None
+    alone: str = ""
     secret: Secret | None = None
 
 
@@ -78,6 +83,25 @@ ABOUT: Mapping[str, About] = {
         help="The directory of the embedded database, and of all that is kept beside a database",
         default="/var/lib/crypto-quant for root, else the user's data directory",
         metavar="DIR",
+    ),
+    "serve": About(
+        help=f"Show this recorder on a page; as a flag alone, behind the symbols, it means {PAGE_ADDRESS}",
+        default="no page",
+        metavar="[HOST:]PORT",
+        alone=PAGE_ADDRESS,
+    ),
+    "serve_token": About(
+        help="What the page asks for before it shows anything; in the environment no other user sees it",
+        default="none on loopback, else one is made up and shown",
+        metavar="TEXT",
+        secret=Secret.WHOLE,
+    ),
+    "metrics_port": About(
+        help="Answer /metrics, /livez and /readyz on this port; 0 takes a free one", default="none", metavar="PORT"
+    ),
+    "metrics_host": About(help="The address that metrics_port listens on", metavar="HOST"),
+    "metrics_streams": About(
+        help="Streams of a recorder that have metrics of their own; 0 leaves them out", unit="streams", metavar="N"
     ),
 }
 

@@ -71,6 +71,7 @@ async def test_a_recorder_that_ended_is_told_of_for_a_minute(tmp_path: Path) -> 
     assert follower.version == 2
     assert not follower.boards[writer.path].alive
     assert follower.boards[writer.path].snapshot == snapshot()
+    assert follower.ended == {writer.path}
     watch.now_s += REMEMBER_S - 1
     await follower.look()
     assert follower.version == 2
@@ -91,6 +92,7 @@ async def test_a_killed_recorder_is_told_of_while_its_board_stands(tmp_path: Pat
     for _ in range(3):
         await follower.look()
         assert not follower.boards[path].alive
+        assert not follower.ended
         watch.now_s += REMEMBER_S + 1
     assert follower.version == 1
     assert follower.unchanged_s(path) == pytest.approx(3 * (REMEMBER_S + 1))

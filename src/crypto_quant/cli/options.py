@@ -60,6 +60,8 @@ def _option(name: str) -> Decorator:
     elif shape.kind == "list":
         more |= {"multiple": True, "shell_complete": _streams}
         del more["default"]
+    if about.alone:
+        more |= {"is_flag": False, "flag_value": about.alone}
     return click.option(flag, name, type=kind, metavar=about.metavar or None, **more)
 
 

@@ -37,13 +37,16 @@ def record(symbols: tuple[str, ...], config: Path | None, **flags: Any) -> None:
 
 def run(settings: Settings) -> int:
     """Record as the settings say; return the exit code."""
+    from crypto_quant.cli.watching import accompanied, listening  # noqa: PLC0415
     from crypto_quant.ops import log  # noqa: PLC0415 - a shell that completes options waits for none of this
 
     emit = log.setup(settings.log_level, settings.log_format)
-    if settings.database_url is None:
-        settings = msgspec.structs.replace(settings, database_url=embedded_url(settings))
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        return runner.run(_record(settings, emit))
+    # first of all: a port that is taken is known before anything was begun
+    with listening(settings) as listeners:
+        if settings.database_url is None:
+            settings = msgspec.structs.replace(settings, database_url=embedded_url(settings))
+        with accompanied(settings, listeners, emit), asyncio.Runner(loop_factory=loop_factory()) as runner:
+            return runner.run(_record(settings, emit))
 
 
 def embedded_url(settings: Settings) -> str:

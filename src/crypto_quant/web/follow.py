@@ -18,7 +18,7 @@ class Follower:
 
     ``boards`` has the latest of each by its file. One that is not ``alive`` is kept for as long as its file stands,
     which a recorder that was killed leaves behind until the next one starts; a recorder that has ended takes it down,
-    and is kept for a minute more. ``version`` grows with each change.
+    and is kept for a minute more, in ``ended`` as well. ``version`` grows with each change.
     """
 
     def __init__(
@@ -29,6 +29,7 @@ class Follower:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.boards: Mapping[Path, Board] = MappingProxyType({})
+        self.ended: frozenset[Path] = frozenset()
         self.version = 0
         self._directory = directory
         self._only = only
@@ -62,10 +63,12 @@ class Follower:
                 elif now_s - self._changed_s[path] < REMEMBER_S:
                     latest[path] = before
         changed = [path for path, board in latest.items() if not _same(self.boards.get(path), board)]
-        if not changed and latest.keys() == self.boards.keys():
+        ended = frozenset(latest.keys() - found.keys())
+        if not changed and latest.keys() == self.boards.keys() and ended == self.ended:
             return
         self._changed_s = {path: now_s if path in changed else self._changed_s[path] for path in latest}
         self.boards = MappingProxyType(latest)
+        self.ended = ended
         self.version += 1
         self._news.set()
         self._news = asyncio.Event()
