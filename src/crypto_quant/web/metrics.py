@@ -136,7 +136,7 @@ OF_A_RECORDER: tuple[Family, ...] = (
     _count("counter", "trades_redundant", "Trades that came a second time over another link"),
     _count("counter", "trades_set_aside", "Trades that the database refused, kept in a file"),
     _count("counter", "trades_conflicting", "Trades set aside because another content is stored"),
-    _count("counter", "trades_void", "Ids that the exchange has given to no trade"),
+    _count("counter", "trades_void", "Trades that came empty: ids that the exchange has given to no trade"),
     _count("counter", "trades_backfilled", "Trades fetched over REST or from an archive"),
     _count("counter", "trades_taken_over", "Trades that earlier runs had left in the spool"),
     _count("gauge", "trades_pending", "Trades that wait in memory or in the spool", "pending_trades"),
