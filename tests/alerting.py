@@ -22,9 +22,7 @@ def expressions(path: Path) -> list[str]:
 
 def metric_names(path: Path) -> set[str]:
     """Return the metrics of ours that a file of rules or a dashboard names."""
-    return {name for each in expressions(path) for name in re.findall(r"\bcryptoquant_\w+(?=[\[{ )<>=]|$)", each)} - {
-        "cryptoquant_phase_"
-    }
+    return {name for each in expressions(path) for name in re.findall(r"\bcryptoquant_\w+", each)}
 
 
 def targets(dashboard: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """The Docker files, checked as far as they can be without an engine: parsed, pinned, on loopback, and in agreement."""
 
+import json
 import os
 import re
 import subprocess
@@ -12,6 +13,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE_FILES = ["docker-compose.yml", "docker-compose.test.yml"]
+MONITORING = "docker-compose.monitoring.yml"
 TEST_URL = "postgresql://test:test@localhost:5433/crypto_quant_test"
 
 
@@ -44,10 +46,11 @@ def test_the_checks_can_fail() -> None:
     assert is_on_loopback("127.0.0.1:5432:5432")
 
 
-@pytest.mark.parametrize("name", COMPOSE_FILES)
+@pytest.mark.parametrize("name", [*COMPOSE_FILES, MONITORING])
 def test_images_are_pinned_and_ports_are_on_loopback(name: str) -> None:
     for service in services(name).values():
-        assert is_pinned(service["image"]), service["image"]
+        if "image" in service or name != MONITORING:  # it adds to services of the other file
+            assert is_pinned(service["image"]), service["image"]
         for port in service.get("ports", []):
             assert is_on_loopback(port), port
 
@@ -104,6 +107,64 @@ def test_what_is_stored_outlives_the_containers() -> None:
     image_dir = re.search(r"^VOLUME (\S+)$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
     assert image_dir is not None
     assert parsed["services"]["recorder"]["volumes"] == [f"recorder:{image_dir.group(1)}"]
+
+
+def test_the_image_asks_the_recorder_itself_whether_it_is_well() -> None:
+    [check] = [value for word, value in dockerfile() if word == "HEALTHCHECK"]
+    environment = " ".join(value for word, value in dockerfile() if word == "ENV")
+    port = re.search(r"CRYPTO_QUANT_METRICS_PORT=(\d+)", environment)
+    assert port is not None
+    assert f"http://127.0.0.1:{port.group(1)}/livez" in check
+    arguments = json.loads(check[check.index("[") :])
+    assert arguments[:2] == ["python", "-c"]  # the image has no curl
+    # where nobody answers it says so by its exit code
+    done = subprocess.run([sys.executable, *arguments[1:]], capture_output=True, check=False)
+    assert done.returncode != 0
+
+
+def test_prometheus_scrapes_where_the_recorder_answers() -> None:
+    environment = " ".join(value for word, value in dockerfile() if word == "ENV")
+    recorder = services("docker-compose.yml")["recorder"]
+    assert recorder["environment"]["CRYPTO_QUANT_METRICS_HOST"] == "0.0.0.0"  # noqa: S104
+    assert "ports" not in recorder
+    config = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text(encoding="utf-8"))
+    [job] = config["scrape_configs"]
+    assert job["job_name"] == "crypto-quant"  # an alert names it
+    [target] = job["static_configs"][0]["targets"]
+    assert target == "recorder:" + environment.partition("CRYPTO_QUANT_METRICS_PORT=")[2].split()[0]
+
+
+def test_monitoring_mounts_what_exists_and_keeps_what_it_stores() -> None:
+    parsed = compose(MONITORING)
+    for name, service in parsed["services"].items():
+        for volume in service["volumes"]:
+            source, target, *mode = volume.split(":")
+            if source.startswith("./"):
+                assert (ROOT / source).exists(), source
+                assert mode == ["ro"], f"{name} may change {source}"
+            else:
+                assert source in parsed["volumes"]
+            assert target.startswith("/")
+        if "image" in service:
+            assert service["healthcheck"]["test"][0] == "CMD"
+            assert "stop_grace_period" in service
+
+
+def test_grafana_reads_the_database_that_compose_makes_and_may_not_write() -> None:
+    text = (ROOT / "deploy/grafana/provisioning/datasources/crypto-quant.yml").read_text(encoding="utf-8")
+    metrics, database = yaml.safe_load(text)["datasources"]
+    assert (metrics["type"], metrics["url"]) == ("prometheus", "http://prometheus:9090")
+    assert database["type"] == "grafana-postgresql-datasource"
+    made = services("docker-compose.yml")["timescaledb"]["environment"]
+    assert database["jsonData"]["database"] == made["POSTGRES_DB"]
+    assert database["jsonData"]["timescaledb"] is True
+    assert database["url"] == "timescaledb:5432"
+    assert database["user"] != made["POSTGRES_USER"]
+    assert f"CREATE ROLE {database['user']} " in (ROOT / "deploy/timescaledb/reader.sql").read_text(encoding="utf-8")
+    variable = database["secureJsonData"]["password"].removeprefix("$")
+    for name in ("grafana", "timescaledb"):
+        assert services(MONITORING)[name]["environment"][variable].startswith(f"${{{variable}:?")
+    assert f"\\getenv password {variable}" in (ROOT / "deploy/timescaledb/reader.sql").read_text(encoding="utf-8")
 
 
 def test_the_test_database_is_where_everybody_says() -> None:
