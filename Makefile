@@ -43,10 +43,11 @@ peers: ## Put the same faults to cryptofeed and to crypto-quant, and count what 
 	@$(UV) sync --quiet --locked
 	@CRYPTO_QUANT_TEST_FSYNC=on scripts/with-databases .venv/bin/python benchmarks/peers/faults.py $(ARGS)
 
-docs: ## Write docs/command-line.md and docs/configuration.md anew from what they tell of
+docs: ## Write what documents have from the program anew: commands, settings, metrics
 	@$(UV) sync --quiet --locked
 	@.venv/bin/python scripts/command-line-docs
 	@.venv/bin/python scripts/configuration-docs
+	@.venv/bin/python scripts/metrics-docs
 
 clean: ## Stop the test databases; remove .venv and everything made by tools
 	@scripts/test-databases stop

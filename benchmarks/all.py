@@ -29,6 +29,7 @@ WHAT = {
     "storage": ("storage.py", True),
     "hotpath": ("hotpath.py", False),
     "instructions": ("hotpath.py --instructions", False),
+    "watching": ("watching.py", True),
     "soak": ("soak.py", True),
 }
 LEFT_OUT = {"soak"}

@@ -8,7 +8,6 @@ from enum import StrEnum
 
 import msgspec
 
-
 PAGE_ADDRESS = "127.0.0.1:8765"
 
 

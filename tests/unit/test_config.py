@@ -93,6 +93,11 @@ def test_every_setting_can_stand_in_a_file(tmp_path: Path) -> None:
         log_level = "warning"
         log_format = "json"
         data_dir = "~/x"
+        serve = "127.0.0.1:1"
+        serve_token = "0123456789abcdef"
+        metrics_port = 9464
+        metrics_host = "0.0.0.0"
+        metrics_streams = 0
     """
     settings = from_file(tmp_path, text)
     differing = [name for name in Settings.__struct_fields__ if getattr(settings, name) != getattr(Settings(), name)]
