@@ -1,8 +1,9 @@
 """What watching costs a recorder: its speed alone, and with page clients and scrapes, in turns on the same tape.
 
-``crypto-quant serve`` answers, as low in priority as a recorder's companion; the clients are a third process, the
-lowest of all, for they would be elsewhere. Twenty of them hold the page's event stream open (``/events``) and ask for
-what the page asks for; where there is no page yet they ask ``/readyz`` instead. Prometheus scrapes once a second.
+``crypto-quant serve`` answers, as low in priority as a recorder's companion; the clients are a third process, as low
+as that, for they would be elsewhere. What they received is told. Twenty of them hold the page's event stream open
+(``/events``) and ask for what the page asks for; where there is no page yet they ask ``/readyz`` instead. Prometheus
+scrapes once a second.
 """
 
 import argparse
@@ -41,12 +42,17 @@ ASKED = {
 async def act_as_clients(base: str, clients: int, symbol: str) -> None:
     """Watch until SIGTERM; print what was received."""
     got: Counter[str] = Counter()
+    there = asyncio.Barrier(clients + 1)
 
     async def listen(session: aiohttp.ClientSession) -> None:
+        waiting = True
         while True:
             with suppress(aiohttp.ClientError, TimeoutError):
                 async with session.get(f"{base}/events") as answer:
                     got[f"/events {answer.status}"] += 1
+                    if waiting:
+                        waiting = False
+                        await there.wait()
                     if answer.status == 200:
                         async for line in answer.content:
                             got["events"] += line.startswith(b"data:")
@@ -74,11 +80,13 @@ async def act_as_clients(base: str, clients: int, symbol: str) -> None:
         for _ in range(clients):
             tasks.append(asyncio.create_task(listen(session)))
             tasks += [asyncio.create_task(again_and_again(session, *each)) for each in ASKED.items()]
+        await there.wait()
+        print("watching", flush=True)
         await ended.wait()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    print(json.dumps(got))
+    print(json.dumps(dict(got)))
 
 
 class Watchers:
@@ -109,10 +117,12 @@ class Watchers:
         assert self._service.stderr is not None
         base = next(json.loads(line)["page"] for line in self._service.stderr if "Watching started" in line)
         self._watching = subprocess.Popen(  # noqa: S603
-            [NICE, "-n", "19", sys.executable, __file__, "--act-as-clients", base.rstrip("/"), *self._clients],
+            [NICE, "-n", "10", sys.executable, __file__, "--act-as-clients", base.rstrip("/"), *self._clients],
             stdout=subprocess.PIPE,
             text=True,
         )
+        assert self._watching.stdout is not None
+        self._watching.stdout.readline()  # all of them are there
         return self
 
     def __exit__(self, *_: object) -> None:
