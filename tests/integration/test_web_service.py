@@ -11,9 +11,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 from watched import Watching, ask, free_port, shown, snapshot, watching
 
 from crypto_quant.errors import ConfigError
+from crypto_quant.ops.listening import listen
 from crypto_quant.snapshot import StoreView
 from crypto_quant.web import service
 from crypto_quant.web.access import Access, checked_token, is_loopback
@@ -290,6 +292,26 @@ async def test_serve_ends_at_once_though_clients_are_connected(tmp_path: Path, n
         assert code == 0
         assert process.stderr is not None
         assert "Traceback" not in process.stderr.read()
+
+
+async def test_an_answer_that_never_ends_does_not_hold_up_the_end() -> None:
+    """As the page's stream of events is."""
+    asked = asyncio.Event()
+
+    async def forever(_: web.Request) -> web.Response:
+        asked.set()
+        await asyncio.Event().wait()
+        return web.Response()
+
+    application = web.Application()
+    application.router.add_get("/", forever)
+    bound = listen("127.0.0.1", 0)
+    async with asyncio.timeout(20):
+        async with service._listening(application, bound):
+            _, writer = await asyncio.open_connection(*bound.getsockname())
+            writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            await asked.wait()
+    writer.close()
 
 
 async def test_a_taken_port_is_a_clear_error(tmp_path: Path) -> None:
