@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+from contextlib import suppress
 
 import msgspec
 
@@ -39,7 +40,8 @@ def main() -> None:
     # the recorder is told to end, drains, and is watched while it does
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    os.nice(_NICENESS)
+    with suppress(OSError):  # a sandbox may forbid it
+        os.nice(_NICENESS)
     line = sys.stdin.buffer.readline()
     if not line:
         return
