@@ -123,12 +123,17 @@ async def test_a_recorder_that_is_killed_takes_its_companion_along_and_its_port_
         companion = companion_of(run)
         assert companion is not None
         run.process.kill()
+        try:
+            # at once, without a pause: a supervisor does so
+            async with program(timescale_url, exchange, tmp_path, "--metrics-port", str(port)) as again:
+                await until_dead(companion)
+                assert "\ncryptoquant_recorders 1.0" in await until_answered(port, "/metrics")
+                assert await again.end() == 0
+        finally:
+            # one that stays would keep the log open, which is read to its end
+            with suppress(ProcessLookupError):
+                os.kill(companion, signal.SIGKILL)
         await run.ended()
-        # at once, without a pause: a supervisor does so
-        async with program(timescale_url, exchange, tmp_path, "--metrics-port", str(port)) as again:
-            await until_dead(companion)
-            assert "\ncryptoquant_recorders 1.0" in await until_answered(port, "/metrics")
-            assert await again.end() == 0
 
 
 async def test_a_companion_that_stands_still_does_not_hold_up_the_end(timescale_url: str, tmp_path: Path) -> None:
