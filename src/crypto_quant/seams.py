@@ -141,7 +141,7 @@ class Source(StrEnum):
     """Ids that the exchange has neutralised: told by it, and rightly without a row."""
 
 
-class Covered(msgspec.Struct, frozen=True, omit_defaults=True):
+class Covered(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What is proven to be stored once a batch commits: ``first`` to ``last``, inclusive, of one series.
 
     Without a timeframe these are aggregate ids of the symbol's trades, with one the slots of its candles

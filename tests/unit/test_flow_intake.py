@@ -333,6 +333,17 @@ def test_an_exchange_that_counts_anew_loses_nothing_to_earlier_runs() -> None:
     assert bench.ids() == list(range(600))
 
 
+def test_under_backlog_a_batch_is_full_to_less_than_one_read() -> None:
+    bench = Bench()
+    most = bench.writer.chunk_rows * 4
+    read = most // 50 - 7  # no number of reads makes a chunk full to the row
+    for first in range(0, 2 * most, read):
+        bench.intake.frames([agg_frame(number) for number in range(first, first + read)], NOW_NS)
+    taken = bench.writer._trades.take(0).chunks
+    assert most - 4 * read < sum(map(len, taken)) <= most
+    assert len(taken) == 4
+
+
 def test_a_neutralised_id_is_proven_without_a_row() -> None:
     bench = Bench()
     bench.take(agg_frame(1), agg_frame(2, price="0.00000000", quantity="0.00000000", first=-1, last=-1), agg_frame(3))

@@ -112,18 +112,25 @@ class AllSeries:
 
     def covered_by(self, chunks: Iterable[Chunk]) -> list[Covered]:
         """Return what the chunks prove; runs that follow each other within a series make one range."""
-        ranges: list[list[int]] = []  # number of the series, first and last id
-        newest: dict[int, list[int]] = {}
+        # by the number of the series: the range that goes on. No object a range: a thousand of them stand in a batch
+        firsts: dict[int, int] = {}
+        lasts: dict[int, int] = {}
+        ranges: list[Covered] = []
         for chunk in chunks:
             for number, low, high in chunk.proves:
-                going_on = newest.get(number)
-                if going_on is not None and going_on[2] == low - 1:
-                    going_on[2] = high
-                else:
-                    newest[number] = going_on = [number, low, high]
-                    ranges.append(going_on)
-        series = self._series
-        return [Covered(series[n].venue, series[n].symbol, low, high, series[n].source) for n, low, high in ranges]
+                last = lasts.get(number)
+                if last is None:
+                    firsts[number] = low
+                elif last != low - 1:
+                    ranges.append(self._covered(number, firsts[number], last))
+                    firsts[number] = low
+                lasts[number] = high
+        ranges += map(self._covered, lasts, firsts.values(), lasts.values())
+        return ranges
+
+    def _covered(self, number: int, first: int, last: int) -> Covered:
+        venue, symbol, source = self._series[number]
+        return Covered(venue, symbol, first, last, source)
 
     def halves(self, chunk: Chunk) -> tuple[Chunk, Chunk]:
         """Divide a chunk of more than one row into two, each with what it proves."""

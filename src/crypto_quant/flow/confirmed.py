@@ -48,7 +48,10 @@ class ConfirmedSink:
 
     def confirm(self, symbol: str, first: int, last: int) -> None:
         """Remember ids (inclusive) of a symbol as stored."""
-        _add(self.trades.setdefault(symbol, RangeSet()), first, last)
+        held = self.trades.get(symbol)
+        if held is None:
+            held = self.trades[symbol] = RangeSet()
+        _add(held, first, last)
 
     def _candle(self, row: bytes) -> None:
         text, _, symbol, timeframe, _ = row.decode().split("\t", 4)

@@ -209,7 +209,8 @@ class Intake:
                 data, len(rows), received_ns=received_ns, event_ns=event_ns, prove=self._close_runs
             )
             self._writer.add_trades(chunk)
-        if len(chunk) >= self._writer.chunk_rows:
+        # before another read would make it larger: batches are made of whole chunks, and should be full
+        if len(chunk) + len(rows) > self._writer.chunk_rows:
             chunk.close()
 
     def _close_runs(self) -> list[Run]:

@@ -71,9 +71,9 @@ class TimescaleWriter:
         self._rng = rng
         self._adapts = max_age_s is None
         age_ns = fitting_age_ns(0) if max_age_s is None else int(max_age_s * 1e9)
-        # a chunk that has grown to so many rows is better closed: batches are made of whole ones
+        # a chunk is closed before it has more rows: batches are made of whole ones
         self.chunk_rows = max(1, batch_size * merge // _CHUNKS_A_BATCH)
-        self._least_ahead, self._most_ahead = _BATCHES_AHEAD * batch_size, batch_size * merge - self.chunk_rows
+        self._least_ahead, self._most_ahead = _BATCHES_AHEAD * batch_size, batch_size * merge * 9 // 10
         self._trades = Lane(Table.TRADES, Batcher(batch_size, age_ns, merge), flights=_FLIGHTS, ahead=self._least_ahead)
         self._candles = Lane(Table.CANDLES, Batcher(batch_size, age_ns, merge))
         self._lanes = (self._trades, self._candles)

@@ -106,9 +106,11 @@ ON CONFLICT DO NOTHING"""  # noqa: S608
         given = {series: _joined(series, claims) for series, claims in given.items() if claims}
         if not given:
             return {}
-        width = len(self._key)
-        first_ones = [(*series, *claims[0]) for series, claims in given.items()]
-        done = {tuple(row) for row in await connection.fetch(self._grow, *_columns(first_ones, width + 3))}
+        lowest = [claims[0] for claims in given.values()]
+        grown = await connection.fetch(self._grow, *_turned(given), *_turned(lowest))
+        if len(grown) == sum(map(len, given.values())):
+            return {}  # each series had one range, and it went on
+        done = {tuple(row) for row in grown}
         left = {series: claims[series in done :] for series, claims in given.items()}
         left = {series: claims for series, claims in left.items() if claims}
         if not left:
@@ -210,13 +212,13 @@ ON CONFLICT DO NOTHING"""  # noqa: S608
             await connection.fetch(self._insert, *_columns(new, len(self._key) + 5))
 
 
-def _joined(series: Series, claims: Sequence[Claim]) -> list[Claim]:
+def _joined(series: Series, claims: Sequence[Claim]) -> Sequence[Claim]:
     """Return the claims, lowest first; what touches within one source is joined. Raises ValueError."""
     for first, last, _ in claims:
         if not 0 <= first <= last:
             raise ValueError(f"{' '.join(series[1:])}: {first} to {last} is no range")
     if len(claims) == 1:
-        return list(claims)
+        return claims
     by_source: dict[str, RangeSet] = {}
     for first, last, source in claims:
         by_source.setdefault(source, RangeSet()).add(first, last)
@@ -244,6 +246,11 @@ def _added(held: Sequence[_Row], claims: Iterable[Claim]) -> list[_Row]:
 def _marked(rows: Sequence[_Row]) -> list[_Row]:
     """Return the rows with the highest one, and no other, marked as the newest."""
     return [row._replace(newest=at == len(rows) - 1) for at, row in enumerate(rows)]
+
+
+def _turned(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
+    """Return at least one row as columns."""
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:

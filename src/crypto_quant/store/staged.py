@@ -124,8 +124,10 @@ async def store_staged(connection: PoolConnectionProxy, batch: Batch, data: Copy
 
 def tells_twice(covered: Sequence[Covered]) -> bool:
     """Tell whether some id is in more than one of the ranges: then the batch holds it more than once."""
+    if len({each.symbol for each in covered}) == len(covered):
+        return False  # one range a symbol, as nearly always with trades
     if len({(each.venue, each.symbol, each.timeframe) for each in covered}) == len(covered):
-        return False  # one range a series, as nearly always
+        return False
     ranges = sorted((each.venue, each.symbol, each.timeframe or "", each.first, each.last) for each in covered)
     return any(a[:3] == b[:3] and b[3] <= a[4] for a, b in pairwise(ranges))
 
