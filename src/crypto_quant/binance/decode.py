@@ -61,18 +61,20 @@ def decode_all(payloads: Sequence[bytes]) -> list[wire.Message | UndecodableFram
         messages = [_combined(payload).data for payload in payloads]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return [_decoded(payload) for payload in payloads]
-    trades = [message for message in messages if type(message) is wire.AggTrade]
+    agg_trade = wire.AggTrade
+    trades = [message for message in messages if type(message) is agg_trade]
     texts = [trade.p for trade in trades] + [trade.q for trade in trades] + [""]
     text = "\n".join(texts)
     # the count, because an end of line may stand in what the exchange has sent
     if not _decimals(text) or text.count("\n") != len(texts) - 1:
         return [_decoded(payload) for payload in payloads]
-    try:
-        for message in messages:
-            if type(message) is wire.Kline and message.k.x:
-                _check_candle(message)
-    except UndecodableFrame:
-        return [_decoded(payload) for payload in payloads]
+    if len(trades) < len(messages):
+        try:
+            for message in messages:
+                if type(message) is wire.Kline and message.k.x:
+                    _check_candle(message)
+        except UndecodableFrame:
+            return [_decoded(payload) for payload in payloads]
     return messages  # type: ignore[return-value]  # a list of fewer kinds of message
 
 
