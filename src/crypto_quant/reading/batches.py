@@ -51,6 +51,10 @@ class Batches(Iterator[pa.RecordBatch]):
         except StopIteration:
             self._close.close()
             raise
+        except Exception as problem:
+            # whoever lends the connection says in our words what the driver has said
+            self._close.pop_all().__exit__(type(problem), problem, problem.__traceback__)
+            raise
         except BaseException:
             self.close()
             raise

@@ -261,7 +261,11 @@ class Database:
                 told.extend(lacks)
                 _judge(lacks, what, on_gap)
 
-            stretch, batches = begin(Source(self._worker, snapshot, venue, symbol, judge), snapshot)
+            def beside() -> Snapshot | None:
+                return stack.enter_context(self._worker.entered(self._readout.beside(snapshot)))
+
+            source = Source(self._worker, snapshot, venue, symbol, beside=beside, judge=judge)
+            stretch, batches = begin(source, snapshot)
             opened = Batches(schema, batches, told, stretch.span, stack.pop_all())
             self._open.add(opened)
             return opened

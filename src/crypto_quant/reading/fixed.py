@@ -31,15 +31,23 @@ def expressions(columns: Sequence[str]) -> list[str]:
 
 
 def from_binary(blocks: Iterable[bytearray], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of COPY's binary format, a batch or so a block; a block may end within a row."""
+    """Yield the rows of COPY's binary format, a batch or so a block; a block may end within a row.
+
+    An empty block ends one COPY, and another may follow.
+    """
     fields: list[tuple[str, str]] = [("count", ">i2")]
     for at, field in enumerate(schema):
         fields += [(f"length{at}", ">i4"), (f"value{at}", ">i1" if pa.types.is_boolean(field.type) else ">i8")]
     row = np.dtype(fields)
     rest = bytearray()
-    begun = False
+    begun = ended = False
     for block in blocks:
         rest += block
+        if not block and begun:
+            _ended(rest)
+            rest.clear()
+            begun, ended = False, True
+            continue
         if not begun:
             if not rest.startswith(_HEADER):
                 raise AssertionError("this is not COPY's binary format")
@@ -52,6 +60,11 @@ def from_binary(blocks: Iterable[bytearray], schema: pa.Schema) -> Iterator[pa.R
             data = bytes(memoryview(rest)[:cut])
             del rest[:cut]
             yield _batch(np.frombuffer(data, row), schema)
+    if begun or not ended:
+        _ended(rest)
+
+
+def _ended(rest: bytearray) -> None:
     if bytes(rest) != _TRAILER:
         raise AssertionError("COPY has not ended its binary format")
 

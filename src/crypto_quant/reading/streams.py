@@ -1,6 +1,8 @@
 """Streams of rows out of one snapshot, each held against what is known of it."""
 
+import math
 from collections.abc import Callable, Generator, Iterator, Sequence
+from itertools import pairwise
 
 import pyarrow as pa
 
@@ -21,6 +23,12 @@ from crypto_quant.reading.stretch import (
 from crypto_quant.reading.worker import Worker
 from crypto_quant.store.candle_queries import BUILT_CANDLES
 from crypto_quant.store.readout import Snapshot, TooWide, candles_query, moment, span_values, trades_query
+from crypto_quant.store.sidebyside import copy_side_by_side
+
+# From so many trades on a second connection is worth its making; and how many a piece is to have that one of them
+# reads: enough that the plan is that of the whole, few enough to wait in memory.
+_SIDE_BY_SIDE_ROWS = 200_000
+_PIECE_ROWS = 200_000
 
 Batch = Generator[pa.RecordBatch, None, None]
 # hears what lacks; raises, warns, or lets it be
@@ -28,11 +36,21 @@ Judge = Callable[[Sequence[Lack]], None]
 
 
 class Source:
-    """A snapshot, and the worker that it lives on."""
+    """A snapshot, and the worker that it lives on; ``beside`` gives a second one of the same moment, or None."""
 
-    def __init__(self, worker: Worker, snapshot: Snapshot, venue: str, symbol: str, judge: Judge) -> None:
+    def __init__(
+        self,
+        worker: Worker,
+        snapshot: Snapshot,
+        venue: str,
+        symbol: str,
+        *,
+        beside: Callable[[], Snapshot | None],
+        judge: Judge,
+    ) -> None:
         self._worker = worker
         self._snapshot = snapshot
+        self._beside = beside
         self._venue = venue
         self._symbol = symbol
         self._judge = judge
@@ -41,11 +59,13 @@ class Source:
         """Return what there is of a span of trades, and their batches."""
         stretch = self._worker.run(stretch_of_trades(self._snapshot, self._venue, self._symbol, span))
         self._judge(stretch.lacks)
+        rows = sum(last - first + 1 for first, last in stretch.stored())
+        second = self._beside() if rows >= _SIDE_BY_SIDE_ROWS else None
 
         def batches() -> Batch:
             tally = Tally()
             wanted = decode.chosen(decode.TRADES, [*schema.names, "trade_id"])
-            for batch in self._trades(stretch.span, wanted):
+            for batch in self._trades(stretch.span, wanted, second, rows):
                 tally.add(runs_of(batch.column("trade_id").to_numpy()), batch.num_rows)
                 yield decode.picked(batch, schema)
             self._judge(self._worker.run(gone_trades(self._snapshot, self._venue, self._symbol, stretch, tally)))
@@ -91,24 +111,27 @@ class Source:
                 rows += sum(found.column("aggregates").to_pylist())
                 batch = pa.RecordBatch.from_arrays([each.combine_chunks() for each in found.columns], schema=BUILT)
                 yield decode.picked(filler.filled(batch, piece, length_s), schema)
-            if stretch.first is not None and stretch.last is not None:
-                low, high = sorted((stretch.first, stretch.last))
-                if rows != sum(b - a + 1 for a, b in stretch.known.stored.within(low, high)):
-                    counted = stretch_of_trades(self._snapshot, self._venue, self._symbol, whole, count=True)
-                    told = {(each.first, each.last) for each in stretch.lacks}
-                    lacks = self._worker.run(counted).lacks
-                    self._judge([each for each in lacks if (each.first, each.last) not in told])
+            if stretch.first is not None and rows != sum(b - a + 1 for a, b in stretch.stored()):
+                counted = stretch_of_trades(self._snapshot, self._venue, self._symbol, whole, count=True)
+                told = {(each.first, each.last) for each in stretch.lacks}
+                lacks = self._worker.run(counted).lacks
+                self._judge([each for each in lacks if (each.first, each.last) not in told])
 
         return stretch, batches()
 
-    def _trades(self, span: Span, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    def _trades(
+        self, span: Span, schema: pa.Schema, second: Snapshot | None, expected: int
+    ) -> Iterator[pa.RecordBatch]:
         """Yield trades by the fast way, and from a number on that it cannot carry as text."""
         values = span_values(self._venue, self._symbol, span)
         query = trades_query(fixed.expressions(schema.names))
+        snapshots = [self._snapshot] if second is None else [self._snapshot, second]
+        number = 1 if second is None else 2 * math.ceil(expected / (2 * _PIECE_ROWS))
+        pieces = [span_values(self._venue, self._symbol, piece) for piece in cut(span, number)]
         rows = 0
         try:
             for batch in fixed.from_binary(
-                self._worker.blocks(lambda send: self._snapshot.copy_fixed(query, values, send)), schema
+                self._worker.blocks(lambda send: copy_side_by_side(snapshots, query, pieces, send)), schema
             ):
                 rows += batch.num_rows
                 yield batch
@@ -119,6 +142,12 @@ class Source:
 
     def _blocks(self, query: str, values: Sequence[object]) -> Iterator[bytearray]:
         return self._worker.blocks(lambda send: self._snapshot.copy(query, values, send))
+
+
+def cut(span: Span, number: int) -> list[Span]:
+    """Return a span as so many of the same length, one after the other."""
+    bounds = [span.start + (span.end - span.start) * at // number for at in range(number + 1)]
+    return [Span(start, end) for start, end in pairwise(bounds)]
 
 
 def _nothing() -> Batch:

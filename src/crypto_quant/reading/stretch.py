@@ -31,6 +31,12 @@ class Stretch(msgspec.Struct, frozen=True):
     lacks: Sequence[Lack]
     shift_ns: int = 0
 
+    def stored(self) -> list[tuple[int, int]]:
+        """Return what is claimed to be stored from the first to the last, as inclusive ranges."""
+        if self.first is None or self.last is None:
+            return []
+        return self.known.stored.within(min(self.first, self.last), max(self.first, self.last))
+
 
 async def stretch_of_trades(snapshot: Snapshot, venue: str, symbol: str, span: Span, *, count: bool = False) -> Stretch:
     """Return what there is of a symbol's trades in a span.

@@ -7,7 +7,7 @@ its span of time, so that the planner leaves out all other partitions or chunks.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import asyncpg
 from asyncpg.transaction import Transaction
 
-from crypto_quant.errors import ConfigError
+from crypto_quant.errors import ConfigError, CryptoQuantError
 from crypto_quant.evidence import Span
 from crypto_quant.market import DAY_S, NS_PER_S, NS_PER_US
 from crypto_quant.store import faults
@@ -26,6 +26,9 @@ from crypto_quant.store.url import redact
 STATEMENT_TIMEOUT_S = 24 * 3600.0
 # so many bytes are handed over at once: some 50,000 trades
 BLOCK_BYTES = 1 << 22
+# a second connection is for speed alone: it is not waited for
+_BESIDE_S = 2.0
+_ON_ONE_CORE = "SET LOCAL max_parallel_workers_per_gather = 0"
 
 Send = Callable[[bytearray], Awaitable[None]]
 
@@ -79,12 +82,13 @@ def candles_query(columns: Sequence[str]) -> str:
 
 
 class Readout:
-    """Connections to one database for reading alone; one is kept for the next snapshot."""
+    """Connections to one database for reading alone; those that were lent are kept for the next snapshot."""
 
     def __init__(self, url: str) -> None:
         self._url = url
         self.database = redact(url)
         self._idle: list[asyncpg.Connection] = []
+        self._shares = True  # as far as is known, a second connection can be had and sees what the first one sees
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator["Snapshot"]:
@@ -92,12 +96,40 @@ class Readout:
 
         Raises ConfigError (the URL, or nothing of ours is there), StoreUnavailable, StoreDenied.
         """
-        connection = await self._take()
+        async with self._lent(await self._take()) as snapshot:
+            yield snapshot
+
+    @asynccontextmanager
+    async def beside(self, snapshot: "Snapshot") -> AsyncIterator["Snapshot | None"]:
+        """Lend a second view of a snapshot's moment on a connection of its own; None where none is to be had.
+
+        Leave it before the first one. Raises StoreUnavailable when the moment cannot be shared, which ends the first
+        one, too; a next call then tries no more.
+        """
+        async with AsyncExitStack() as stack:
+            second: Snapshot | None = None
+            if self._shares:
+                # a server may take one connection alone, and the next address of the URL may be another server
+                self._shares = False
+                moment = await snapshot.shared()
+                with suppress(TimeoutError, CryptoQuantError):
+                    async with asyncio.timeout(_BESIDE_S):
+                        connection = await self._take()
+                    second = await stack.enter_async_context(self._lent(connection, moment))
+                    self._shares = True
+            yield second
+
+    @asynccontextmanager
+    async def _lent(self, connection: asyncpg.Connection, moment: str | None = None) -> AsyncIterator["Snapshot"]:
+        """Lend a view of this moment, or of that which another one shares."""
         snapshot = Snapshot(connection)
         transaction = connection.transaction(isolation="repeatable_read", readonly=True)
         try:
             async with _translated(self.database):
                 await transaction.start()
+                if moment is not None:
+                    await connection.execute(f"SET TRANSACTION SNAPSHOT '{moment}'")
+                    await connection.execute(_ON_ONE_CORE)
                 await connection.execute("SET LOCAL datestyle = 'ISO'")  # COPY writes times as it says
                 yield snapshot
         finally:
@@ -146,6 +178,14 @@ class Snapshot:
         self._connection = connection
         # whether the connection stands in the midst of an answer that nobody took to its end
         self.stuck = False
+
+    async def shared(self) -> str:
+        """Return the name under which other transactions can see this moment, as long as this one lasts.
+
+        From here on the server works for this one on one core: the others are for those who share the moment.
+        """
+        await self._connection.execute(_ON_ONE_CORE)
+        return str(await self._connection.fetchval("SELECT pg_export_snapshot()"))
 
     async def copy_fixed(self, query: str, values: Sequence[object], send: Send) -> None:
         """Send rows as ``copy`` does, in COPY's binary format.
