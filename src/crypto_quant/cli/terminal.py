@@ -33,7 +33,9 @@ class Terminal:
     """
 
     def __init__(self) -> None:
-        self._console = Console(highlight=False, markup=False, emoji=False, legacy_windows=False)
+        # the size is the window's own, also after it has changed: not what somebody has exported before that
+        environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+        self._console = Console(highlight=False, markup=False, emoji=False, legacy_windows=False, _environ=environment)
         if not sys.stdout.isatty() or self._console.is_dumb_terminal:
             what = "stdout is no terminal" if not sys.stdout.isatty() else "this terminal knows no full screen"
             hint = "Without --watch the same is printed once; --json is for programs"
