@@ -16,6 +16,7 @@ from crypto_quant.market import NS_PER_US
 from crypto_quant.store import faults
 from crypto_quant.store.candle_queries import BUILT_CANDLES
 from crypto_quant.store.readout import moment
+from crypto_quant.store.spoolfiles import target_of
 from crypto_quant.store.timescale import CLOSE_TIMEOUT_S, connect
 from crypto_quant.store.url import redact
 
@@ -86,6 +87,8 @@ class Glance:
     def __init__(self, url: str) -> None:
         self._url = url
         self.database = redact(url)
+        # as a recorder names it on its board
+        self.target = target_of(url)
         self._idle: list[asyncpg.Connection] = []
         self._places = asyncio.Semaphore(CONNECTIONS)
 

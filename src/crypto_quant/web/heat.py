@@ -105,7 +105,7 @@ def _cell(claims: Claims, day: int, entry: Counted, end: int, *, following: bool
     begins = (count.first_ns - day * DAY_NS) * 1000 // DAY_NS if _first_of_all(known, low) else 0
     ends = 1000 if following else (count.last_ns - day * DAY_NS) * 1000 // DAY_NS + 1
     return Cell(
-        _state(missing + gone, dropped, unproven, fetched),
+        _state(missing + gone, dropped, unproven, fetched, rows),
         missing, gone, unproven, dropped, fetched, rows, begins, max(begins + 1, ends),
     )  # fmt: skip
 
@@ -156,7 +156,7 @@ def candles_row(claims: Claims, days: Sequence[int], frame: Timeframe, now_ns: i
         missing = sum(gap.size for gap in gaps) - dropped
         fetched = _size(claims.fetched, first, last)
         rows = claims.proven(first, last)
-        found.append(Cell(_state(missing, dropped, 0, fetched), missing, 0, 0, dropped, fetched, rows,
+        found.append(Cell(_state(missing, dropped, 0, fetched, rows), missing, 0, 0, dropped, fetched, rows,
                           (first - low) * 1000 // size, (last - low + 1) * 1000 // size))  # fmt: skip
     return found
 
@@ -171,14 +171,15 @@ def outgrown(claims: Claims, days: Sequence[int], read: Set[int], counted: Mappi
     return found
 
 
-def _state(missing: int, dropped: int, unproven: int, fetched: int) -> str:
+def _state(missing: int, dropped: int, unproven: int, fetched: int, rows: int) -> str:
     if missing:
         return HOLES
     if dropped:
         return DROPPED
     if unproven:
         return UNPROVEN
-    return REPAIRED if fetched else COMPLETE
+    # a day that was loaded as a whole was never broken
+    return REPAIRED if 0 < fetched < rows else COMPLETE
 
 
 def _size(ranges: RangeSet, first: int, last: int) -> int:

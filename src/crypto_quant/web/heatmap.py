@@ -39,12 +39,17 @@ class Heatmap:
         self.counted: dict[tuple[str, str], dict[int, Counted]] = defaultdict(dict)
         self._read_s: dict[int, tuple[float, float]] = {}  # day -> when, and how long it took
         self._due: list[int] = []
+        self._begins = 0
         self._task: asyncio.Task[None] | None = None
 
     @property
     def read_days(self) -> set[int]:
         """The days that were counted."""
         return set(self._read_s)
+
+    def _known(self, days: list[int]) -> set[int]:
+        """The days of which is known what rows they have; before the first row of all there are none."""
+        return self.read_days | {day for day in days if day < self._begins}
 
     async def read(self, look: Look, frame: Timeframe | None) -> dict[str, Any]:
         """Return the map as JSON: the days, newest last, and a row a symbol.
@@ -63,7 +68,8 @@ class Heatmap:
         if newest is None:
             return {"days": [], "rows": [], "unread": 0}
         last = newest // DAY_NS
-        days = list(range(max(last - DAYS + 1, (oldest or newest) // DAY_NS), last + 1))
+        days = list(range(last - DAYS + 1, last + 1))
+        self._begins = (newest if oldest is None else oldest) // DAY_NS
         if frame is None:
             self._plan(days, claims)
         names = sorted(claims.keys() | (self.counted.keys() if frame is None else set()))
@@ -71,7 +77,7 @@ class Heatmap:
         for name in names:
             of_symbol = claims.get(name) or Claims(())
             if frame is None:
-                cells = trades_row(of_symbol, days, self._read_s.keys(), self.counted.get(name, {}))
+                cells = trades_row(of_symbol, days, self._known(days), self.counted.get(name, {}))
             else:
                 cells = candles_row(of_symbol, days, frame, newest)
             if any(cell.state != NOTHING for cell in cells):
@@ -79,7 +85,7 @@ class Heatmap:
         return {
             "days": [utc_text(day * DAY_NS)[:10] for day in days],
             "rows": rows,
-            "unread": len([day for day in days if frame is None and day not in self._read_s]),
+            "unread": len(set(days) - self._known(days)) if frame is None else 0,
         }
 
     def go_on(self, glance: Glance, within_s: float) -> None:
@@ -116,7 +122,7 @@ class Heatmap:
         # rows of the last two may still come anywhere
         again = set(days[-2:])
         for name, claimed in claims.items():
-            again |= outgrown(claimed, days, self._read_s.keys(), self.counted.get(name, {}))
+            again |= outgrown(claimed, days, self.read_days, self.counted.get(name, {}))
 
         def due(day: int) -> bool:
             if day not in self._read_s:
@@ -124,7 +130,7 @@ class Heatmap:
             at_s, took_s = self._read_s[day]
             return day in again and now_s - at_s > max(_AGAIN_S, _AGAIN_TIMES * took_s)
 
-        self._due = [day for day in reversed(days) if due(day)]
+        self._due = [day for day in reversed(days) if day >= self._begins and due(day)]
 
     async def _count(self, glance: Glance, within_s: float) -> None:
         while self._due:

@@ -106,7 +106,7 @@ class Readings:
 
     @property
     def _database(self) -> str:
-        return self._glance.database if self._glance else ""
+        return self._glance.target if self._glance else ""
 
     def _look(self, within_s: float) -> Any:  # noqa: ANN401 - a context manager of Look
         if self._glance is None:
