@@ -82,15 +82,15 @@ class TableSize(NamedTuple):
 
 
 class Glance:
-    """Looks at one database; ``look`` lends a connection for one of them."""
+    """Looks at one database, on so many ``connections`` at most; ``look`` lends one of them."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, connections: int = CONNECTIONS) -> None:
         self._url = url
         self.database = redact(url)
         # as a recorder names it on its board
         self.target = target_of(url)
         self._idle: list[asyncpg.Connection] = []
-        self._places = asyncio.Semaphore(CONNECTIONS)
+        self._places = asyncio.Semaphore(connections)
 
     @asynccontextmanager
     async def look(self, within_s: float) -> AsyncIterator["Look"]:
@@ -125,7 +125,7 @@ class Glance:
                     connection.terminate()
 
     async def close(self) -> None:
-        """Close what is idle."""
+        """Close what is idle; who looks again gets a new connection."""
         while self._idle:
             connection = self._idle.pop()
             try:

@@ -48,6 +48,8 @@ class Claims:
             ((each.first, each.last, each.source) for each in found if each.source != "dropped"),
             ((each.first, each.last) for each in found if each.source == "dropped"),
         )
+        # the day on which the recording of what was dropped began, as far as one can tell
+        self.dropped_since = min((each.since_ns for each in found if each.source == "dropped"), default=0) // DAY_NS
         self.fetched = RangeSet((each.first, each.last) for each in found if each.source in _FETCHED)
 
     def proven(self, first: int, last: int) -> int:
@@ -128,8 +130,9 @@ def _empty(claims: Claims, day: int, there: Sequence[tuple[int, Counted]], unrea
         return Cell(UNREAD)
     known, high = claims.known, above[1].count.first - 1
     if below is None:
-        # before the first row: what was dropped ends there, or the record begins
-        return Cell(DROPPED) if high in known.dropped and high not in known.stored else Cell(NOTHING)
+        # before the first row: what was dropped ends there, or the record begins. How far back it went nobody knows
+        dropped = high in known.dropped and high not in known.stored
+        return Cell(DROPPED if dropped and day >= min(claims.dropped_since, above[0] - 1) else NOTHING)
     missing = known.missing(below[1].count.last + 1, high)
     if not missing:
         return Cell(COMPLETE)  # nothing was traded
@@ -137,7 +140,7 @@ def _empty(claims: Claims, day: int, there: Sequence[tuple[int, Counted]], unrea
     return Cell(DROPPED if on_purpose else HOLES)
 
 
-def candles_row(claims: Claims, days: Sequence[int], frame: Timeframe, now_ns: int) -> list[Cell]:
+def candles_row(claims: Claims, days: Sequence[int], frame: Timeframe) -> list[Cell]:
     """Return the cells of one series of candles, of a timeframe of a day at most."""
     known = claims.known
     ranges = sorted(known.stored.ranges() + known.dropped.ranges())
@@ -145,9 +148,7 @@ def candles_row(claims: Claims, days: Sequence[int], frame: Timeframe, now_ns: i
     for day in days:
         low, high = frame.slot(day * DAY_NS), frame.slot((day + 1) * DAY_NS) - 1
         size = high - low + 1
-        # a candle that has not closed cannot be there
-        high = min(high, frame.slot(now_ns) - 1)
-        if not ranges or high < ranges[0][0] or low > ranges[-1][1] or low > high:
+        if not ranges or high < ranges[0][0] or low > ranges[-1][1]:
             found.append(Cell(NOTHING))
             continue
         first, last = max(low, ranges[0][0]), min(high, ranges[-1][1])

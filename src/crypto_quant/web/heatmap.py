@@ -59,12 +59,9 @@ class Heatmap:
         newest, oldest = await look.newest_ns(), await look.oldest_ns()
         claims = _by_symbol(await look.ranges(candles=frame is not None), frame)
         if frame is not None:
-            ends = [frame.slot_open_ns(each.known.stored.ranges()[-1][1] + 1) for each in claims.values()
-                    if each.known.stored.ranges()]  # fmt: skip
-            starts = [frame.slot_open_ns(each.known.stored.ranges()[0][0]) for each in claims.values()
-                      if each.known.stored.ranges()]  # fmt: skip
-            newest = max([*ends, newest or 0], default=None) or None
-            oldest = min(starts, default=oldest)
+            stored = [each.known.stored.ranges() for each in claims.values() if each.known.stored]
+            newest = max((frame.slot_open_ns(ranges[-1][1]) for ranges in stored), default=None)
+            oldest = min((frame.slot_open_ns(ranges[0][0]) for ranges in stored), default=None)
         if newest is None:
             return {"days": [], "rows": [], "unread": 0}
         last = newest // DAY_NS
@@ -79,7 +76,7 @@ class Heatmap:
             if frame is None:
                 cells = trades_row(of_symbol, days, self._known(days), self.counted.get(name, {}))
             else:
-                cells = candles_row(of_symbol, days, frame, newest)
+                cells = candles_row(of_symbol, days, frame)
             if any(cell.state != NOTHING for cell in cells):
                 rows.append((*name, "".join(cell.state for cell in cells), _notes(cells)))
         return {
@@ -105,6 +102,11 @@ class Heatmap:
             proven = claims[name].proven(count.first, count.last) if name in claims else 0
             self.counted[name][day] = Counted(count, proven)
         self._read_s[day] = (self._monotonic(), self._monotonic() - since)
+
+    async def settle(self) -> None:
+        """Return when nothing is being counted."""
+        if self._task is not None:
+            await asyncio.wait({self._task})
 
     async def close(self) -> None:
         """End what is being counted."""

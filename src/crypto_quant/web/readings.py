@@ -13,7 +13,7 @@ import msgspec
 from crypto_quant.errors import ConfigError, StoreUnavailable
 from crypto_quant.evidence import Span
 from crypto_quant.market import DAY_S, NS_PER_MS, NS_PER_S, Timeframe
-from crypto_quant.store.glance import Bar, Glance
+from crypto_quant.store.glance import CONNECTIONS, Bar, Glance
 from crypto_quant.web.heatmap import Heatmap
 from crypto_quant.web.holes import holes_of_day, marks
 
@@ -42,9 +42,14 @@ class Readings:
     """
 
     def __init__(
-        self, database_url: str | None, monotonic: Callable[[], float] = time.monotonic, why_none: str = ""
+        self,
+        database_url: str | None,
+        monotonic: Callable[[], float] = time.monotonic,
+        *,
+        why_none: str = "",
+        connections: int = CONNECTIONS,
     ) -> None:
-        self._glance = Glance(database_url) if database_url else None
+        self._glance = Glance(database_url, connections) if database_url else None
         self._why_none = why_none
         self._monotonic = monotonic
         self._kept: OrderedDict[tuple[str, ...], _Kept] = OrderedDict()
@@ -93,14 +98,19 @@ class Readings:
 
         return await self._once(("tables",), _TABLES_AGE_S, read)
 
+    async def let_go(self) -> None:
+        """Close the connections, once the days that are being counted are."""
+        await self._heatmap.settle()
+        if self._glance:
+            await self._glance.close()
+
     async def close(self) -> None:
         """End what is being read, and close the connections."""
         for kept in self._kept.values():
             kept.task.cancel()
         await asyncio.gather(*(kept.task for kept in self._kept.values()), return_exceptions=True)
         await self._heatmap.close()
-        if self._glance:
-            await self._glance.close()
+        await self.let_go()
 
     # -- the inside ---------------------------------------------------------------------------------------
 

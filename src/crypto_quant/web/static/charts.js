@@ -73,7 +73,7 @@ export class Charts {
     return new uPlot({
       width: Math.max(box.clientWidth, 100),
       height: box.clientHeight || 132,
-      padding: [8, 6, 0, 0],
+      padding: [8, 14, 0, 0],
       legend: { show: false },
       cursor: { points: { size: 5 }, drag: { x: false, y: false }, y: false },
       tzDate: (s) => uPlot.tzDate(new Date(s * 1000), "Etc/UTC"),
