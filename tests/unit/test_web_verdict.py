@@ -56,7 +56,7 @@ def test_a_recorder_that_is_well() -> None:
 def test_what_ails_it(changed: dict[str, Any], level: Level, words: str) -> None:
     found = verdict(snapshot(**changed), alive=True, unchanged_s=0.4)
     assert found.level is level
-    said = " ".join([found.title, *(f"{each.what} {each.remedy}" for each in found.ailments)])
+    said = " ".join([found.title, *(f"{each.what}: {each.cause} {each.remedy}" for each in found.ailments)])
     assert words in said
     assert found.title != "Complete · live"
     assert all(

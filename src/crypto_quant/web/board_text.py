@@ -18,11 +18,11 @@ _HAPPENINGS = 60
 _encode = msgspec.json.Encoder().encode
 
 
-def parts(shown: Snapshot, verdict: Verdict) -> dict[str, bytes]:
+def parts(shown: Snapshot, verdict: Verdict, *, alive: bool) -> dict[str, bytes]:
     """Return the parts of a recorder's state, by name, as JSON."""
     streams = shown.streams
     return {
-        "head": _encode(_head(shown, verdict)),
+        "head": _encode({**_head(shown, verdict), "alive": alive}),
         "links": _encode(
             [
                 [each.link, each.state.value, _ms(each.since_ns), each.streams, each.attempt, each.cause]

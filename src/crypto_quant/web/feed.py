@@ -66,10 +66,10 @@ class _Shown:
         self.taken_ns = 0
         self.verdict = Verdict(Level.BUSY, "Starting")
 
-    def update(self, version: int, shown: Snapshot, found: Verdict) -> bool:
+    def update(self, version: int, shown: Snapshot, found: Verdict, *, alive: bool) -> bool:
         """Take what a board shows; return whether anything of it is new."""
         new = False
-        for name, text in board_text.parts(shown, found).items():
+        for name, text in board_text.parts(shown, found, alive=alive).items():
             if name not in self.parts or self.parts[name][1] != text:
                 self.parts[name] = (version, text)
                 new = True
@@ -119,7 +119,7 @@ class Feed:
                 unchanged_s=self._follower.unchanged_s(path),
                 succeeded=_succeeded(shown, boards.values()),
             )
-            new |= self._shown[path].update(version, shown, found)
+            new |= self._shown[path].update(version, shown, found, alive=board.alive)
         for path in self._shown.keys() - boards.keys():
             del self._shown[path]
         listed = [self._about(path, *each) for path, each in boards.items()]

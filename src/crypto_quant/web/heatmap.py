@@ -40,12 +40,18 @@ class Heatmap:
         self._read_s: dict[int, tuple[float, float]] = {}  # day -> when, and how long it took
         self._due: list[int] = []
         self._begins = 0
+        self._counting = False
         self._task: asyncio.Task[None] | None = None
 
     @property
     def read_days(self) -> set[int]:
         """The days that were counted."""
         return set(self._read_s)
+
+    @property
+    def counting(self) -> bool:
+        """Whether there is more to tell soon: days are, or were just, being counted."""
+        return self._counting
 
     def _known(self, days: list[int]) -> set[int]:
         """The days of which is known what rows they have; before the first row of all there are none."""
@@ -69,6 +75,7 @@ class Heatmap:
         self._begins = (newest if oldest is None else oldest) // DAY_NS
         if frame is None:
             self._plan(days, claims)
+            self._counting = bool(self._due)
         names = sorted(claims.keys() | (self.counted.keys() if frame is None else set()))
         rows = []
         for name in names:

@@ -19,6 +19,8 @@ from crypto_quant.web.holes import holes_of_day, marks
 
 # how old an answer may be (s)
 _CANDLES_AGE_S, _SERIES_AGE_S, _HEAT_AGE_S, _GAPS_AGE_S, _TABLES_AGE_S = 1.0, 15.0, 5.0, 3.0, 60.0
+# while days are counted
+_COUNTING_AGE_S = 0.5
 # a failure is told to all who ask within so long
 _FAILURE_AGE_S = 2.0
 # how long one statement may take: what is looked at every second, and what is looked at now and then
@@ -74,7 +76,8 @@ class Readings:
         frame = None if kind == "trades" else Timeframe.parse(kind)
         if frame is not None and (frame.length_s or DAY_S + 1) > DAY_S:
             raise ConfigError("a day holds no such candle", subject=kind)
-        return await self._once(("heat", kind), _HEAT_AGE_S, lambda: self._heat(frame))
+        age_s = _COUNTING_AGE_S if self._heatmap.counting else _HEAT_AGE_S
+        return await self._once(("heat", kind), age_s, lambda: self._heat(frame))
 
     async def gaps(self, venue: str, symbol: str, day: str, kind: str) -> bytes:
         """Return what lacks of a symbol on a day, what was fetched of it, and the commands that close what is open."""

@@ -30,11 +30,15 @@ _ORDER = list(Level)
 
 
 class Ailment(msgspec.Struct, frozen=True):
-    """One thing that is not as it should be, and what to do about it; ``remedy`` may be empty: wait."""
+    """One thing that is not as it should be, and what to do about it.
+
+    ``cause`` is what others said of it, as the exchange or the database; empty when nobody did.
+    """
 
     level: Level
     what: str
     remedy: str = ""
+    cause: str = ""
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -104,8 +108,9 @@ def _of_store(shown: Snapshot) -> list[Ailment]:
         found.append(
             Ailment(
                 Level.BAD,
-                f"The spool takes no more rows: {spool.refused}",
+                "The spool takes no more rows",
                 f"Make room on the disk of {spool.directory}, or bring the database back; rows wait in memory",
+                spool.refused,
             )
         )
     if store.away_since_ns is not None:
@@ -113,8 +118,9 @@ def _of_store(shown: Snapshot) -> list[Ailment]:
         found.append(
             Ailment(
                 Level.WARN if spool.directory and not spool.refused else Level.BAD,
-                f"The database does not take rows: {store.cause or 'it is away'}",
+                "The database does not take rows",
                 f"Bring {store.database} back; {where} and are stored as soon as it answers",
+                store.cause,
             )
         )
     elif spool.rows:
@@ -149,8 +155,9 @@ def _of_links(shown: Snapshot) -> list[Ailment]:
         found.append(
             Ailment(
                 Level.BAD if len(down) == len(shown.links) else Level.WARN,
-                f"{what} down" + (f": {cause}" if cause else ""),
+                f"{what} down",
                 "It connects again by itself, and fetches what was missed meanwhile",
+                cause,
             )
         )
     else:

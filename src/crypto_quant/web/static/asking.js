@@ -11,7 +11,8 @@ export async function ask(path, query = {}) {
   }
 }
 
-// calls `look` now and then every `every_ms`, one at a time and never for a page that nobody sees; `now()` hurries it
+// calls `look` every `every_ms` (or after as many as it returns), one at a time and never for a page that nobody sees;
+// `now()` hurries it
 export function repeatedly(look, every_ms) {
   let timer = null;
   let busy = false;
@@ -22,15 +23,16 @@ export function repeatedly(look, every_ms) {
       again = true;
       return;
     }
+    let wait = every_ms;
     if (!document.hidden) {
       busy = true;
       try {
-        await look();
+        wait = (await look()) ?? every_ms;
       } finally {
         busy = false;
       }
     }
-    timer = setTimeout(turn, again ? 0 : every_ms);
+    timer = setTimeout(turn, again ? 0 : wait);
     again = false;
   }
   document.addEventListener("visibilitychange", () => document.hidden || turn());

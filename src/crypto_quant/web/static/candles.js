@@ -168,7 +168,7 @@ export class Candles {
   }
 
   #mark() {
-    const drawn = { open: ["bad", "aboveBar", "arrowDown", (n) => `${format.count(n)} missing`], fetched: ["busy", "belowBar", "circle", (n) => `${format.count(n)} filled`], dropped: ["soft", "belowBar", "square", (n) => `${format.count(n)} dropped`] };
+    const drawn = { open: ["bad", "aboveBar", "arrowDown", (n) => `${format.count(n)} missing`], fetched: ["busy", "belowBar", "circle", () => ""], dropped: ["soft", "belowBar", "square", (n) => `${format.count(n)} dropped`] };
     this.markers.setMarkers((this.#marks ?? []).map(({ time, state, number }) => {
       const [name, position, shape, text] = drawn[state];
       return { time, position, shape, color: colour(name), text: text(number), size: 1 };

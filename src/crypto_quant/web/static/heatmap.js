@@ -50,15 +50,16 @@ export class Heatmap {
   async #ask() {
     const kind = this.kind.value || "trades";
     const answer = await ask("completeness", { kind });
-    if (answer === null || kind !== (this.kind.value || "trades")) return;
+    if (answer === null || kind !== (this.kind.value || "trades")) return undefined;
     if (answer.error) {
       say(byId("heat-note"), `cannot be read: ${answer.error}`);
-      return;
+      return undefined;
     }
     this.#days = answer.days;
     this.#rows = answer.rows;
     this.#arrange();
     say(byId("heat-note"), answer.unread ? `reading ${format.plural(answer.unread, "day", "days")} …` : this.#summary());
+    return answer.unread ? 700 : undefined;
   }
 
   #summary() {

@@ -11,7 +11,9 @@ export function verdict(head, now) {
   const box = byId("verdict");
   box.dataset.level = found.level;
   say(byId("title"), found.title);
-  const words = [head.venue, format.plural(head.symbols, "symbol", "symbols"), format.plural(head.streams, "stream", "streams"), `${head.phase} for ${format.span(now - head.started)}`];
+  const words = [head.venue, format.plural(head.symbols, "symbol", "symbols"), format.plural(head.streams, "stream", "streams"),
+    head.alive ? `${head.phase} for ${format.span(now - head.started)}` : `last seen ${format.moment(head.taken)}, what follows is of then`];
+  document.body.classList.toggle("gone", !head.alive);
   if (found.level === "good" && head.commit[0] !== null) words.push(`stored ${format.millis(head.commit[0])} after arrival`);
   say(byId("about"), words.join(" · "));
   const list = byId("ailments");
@@ -25,12 +27,14 @@ export function verdict(head, now) {
     list.classList.toggle("proofs", proofs.length > 0);
     if (proofs.length) list.replaceChildren(...proofs.map((proof) => el("li", { text: proof })));
     else list.replaceChildren(...found.ailments.map((each) => el("li", { data: { level: each.level } },
-      each.what === found.title ? null : el("b", { text: format.name(each.what) }), each.remedy ? el("span", { text: format.name(each.remedy) }) : null)));
+      each.what === found.title ? null : el("b", { text: format.name(each.what) }),
+      each.cause ? el("em", { text: format.name(each.cause) }) : null, each.remedy ? el("span", { text: format.name(each.remedy) }) : null)));
   }
 }
 
 export function nobody() {
   byId("verdict").dataset.level = "off";
+  document.body.classList.remove("gone");
   say(byId("title"), "No recorder is running here");
   say(byId("about"), "What the database holds is shown below, if there is one to read.");
   const list = byId("ailments");
@@ -65,7 +69,7 @@ export function figuresOf(head) {
   const spread = ([, p95, p99]) => `p95 ${format.millis(p95)}, p99 ${format.millis(p99)}`;
   const disk = disks.reduce((least, each) => (least === null || each.free_bytes < least.free_bytes ? each : least), null);
   figures([
-    { label: "Missing", value: head.missing || head.gaps ? format.count(head.missing) : "0", more: head.gaps ? `${format.plural(head.gaps, "gap", "gaps")} open` : `${format.count(counts.gaps ?? 0)} found, all closed`, level: head.gaps ? "bad" : "good" },
+    { label: "Missing", value: head.missing || head.gaps ? format.count(head.missing) : "0", more: head.gaps ? `${format.plural(head.gaps, "gap", "gaps")} open` : `${format.count(counts.gaps ?? 0)} found, all closed`, level: head.gaps ? "bad" : head.verdict.level === "good" ? "good" : "" },
     { label: "Trades/s", value: format.rate(head.rate), more: `${format.count(counts.trades_written)} stored` },
     { label: "Frames/s", value: format.rate(head.frames), more: `${format.count(counts.frames_received)} received` },
     { label: "Event → commit", value: format.millis(head.event[0]), more: spread(head.event) },

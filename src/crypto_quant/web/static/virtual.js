@@ -42,12 +42,13 @@ export class VirtualList {
       this.room.append(row);
     }
     while (this.#rows.length > wanted) this.#rows.pop().remove();
-    this.#rows.forEach((row, at) => {
-      const index = this.#first + at;
+    // a row keeps its element while it is seen, and with it the focus
+    for (let index = this.#first; index < this.#first + wanted; index += 1) {
+      const row = this.#rows[index % wanted];
       const top = `translateY(${index * this.height}px)`;
       if (row.style.transform !== top) row.style.transform = top;
       this.fill(row, index);
-    });
+    }
   }
 
   // the element of a row, scrolled into sight
@@ -56,7 +57,7 @@ export class VirtualList {
     if (top < this.box.scrollTop) this.box.scrollTop = top;
     else if (top + this.height > this.box.scrollTop + this.box.clientHeight) this.box.scrollTop = top + this.height - this.box.clientHeight;
     this.draw();
-    return this.#rows[index - this.#first];
+    return this.#rows[index % this.#rows.length];
   }
 
   get page() {
