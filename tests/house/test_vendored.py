@@ -2,6 +2,8 @@
 
 import hashlib
 import runpy
+import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -52,3 +54,13 @@ def test_the_page_loads_the_versions_that_are_there(script: dict[str, Any]) -> N
     for _package, _version, files in script["PACKAGES"]:
         for name in files.values():
             assert name.endswith(".LICENSE") or f"vendor/{name}" in texts, f"nothing loads {name}"
+
+
+def test_the_wheel_has_every_file_of_the_page() -> None:
+    """It is made of the package's directory, less what git ignores."""
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["hatch"]["build"]
+    assert build == {"targets": {"wheel": {"packages": ["src/crypto_quant"]}}}
+    files = [str(path.relative_to(ROOT)) for path in VENDOR.parent.rglob("*") if path.is_file()]
+    assert len(files) > 20
+    ignored = subprocess.run(["git", "check-ignore", *files], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (ignored.returncode, ignored.stdout) == (1, "")

@@ -118,6 +118,21 @@ def test_another_recorder_is_told_as_a_whole_and_history_goes_on() -> None:
     assert (kind, message["recorder"]) == ("state", "78")
 
 
+def test_whoever_has_not_chosen_stays_with_one_of_several() -> None:
+    boards = Boards()
+    feed = Feed(boards, Clock())
+    first, second = snapshot(), snapshot(pid=78, started_ns=STARTED_NS + 1)
+    seen = None
+    for turn in range(1, 7):
+        # they show themselves by turns
+        first, second = later(first, turn % 2), later(second, (turn + 1) % 2)
+        boards.show(first)
+        boards.show(second, name="78")
+        feed.look()
+        kind, message, seen = heard(feed, seen)
+        assert (kind, message["recorder"]) == ("state" if turn == 1 else "tick", "78")
+
+
 def test_a_process_id_that_is_used_again_is_another_recorder() -> None:
     boards = Boards()
     feed = Feed(boards, Clock())

@@ -63,6 +63,7 @@ class _Shown:
     def __init__(self, history: "deque[tuple[int, list[float | None]]]") -> None:
         self.parts: dict[str, tuple[int, bytes]] = {}
         self.history = history
+        self.started_ns = 0
         self.taken_ns = 0
         self.verdict = Verdict(Level.BUSY, "Starting")
 
@@ -73,6 +74,7 @@ class _Shown:
             if name not in self.parts or self.parts[name][1] != text:
                 self.parts[name] = (version, text)
                 new = True
+        self.started_ns = shown.started_ns
         if shown.taken_ns != self.taken_ns:
             self.taken_ns = shown.taken_ns
             self.history.append((version, board_text.point(shown)))
@@ -184,7 +186,7 @@ class Feed:
             if path.stem == wanted:
                 return path
         alive = {path for path, board in self._follower.boards.items() if board.alive}
-        return max(self._shown, key=lambda path: (path in alive, self._shown[path].taken_ns, path.name), default=None)
+        return max(self._shown, key=lambda path: (path in alive, self._shown[path].started_ns, path.name), default=None)
 
     def _about(self, path: Path, board: Board, shown: Snapshot) -> dict[str, Any]:
         found = self._shown[path].verdict

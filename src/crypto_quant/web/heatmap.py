@@ -27,6 +27,7 @@ from crypto_quant.web.heat import (
 DAYS = 30
 # a day is not counted anew sooner than after so long, and not sooner than so many times what it took
 _AGAIN_S, _AGAIN_TIMES = 60.0, 30.0
+_AT_ONCE = 50
 _PLAIN = (COMPLETE, NOTHING, UNREAD)
 
 
@@ -78,7 +79,9 @@ class Heatmap:
             self._counting = bool(self._due)
         names = sorted(claims.keys() | (self.counted.keys() if frame is None else set()))
         rows = []
-        for name in names:
+        for place, name in enumerate(names):
+            if place % _AT_ONCE == 0:
+                await asyncio.sleep(0)  # thousands of symbols take a while, and others wait for their figures
             of_symbol = claims.get(name) or Claims(())
             if frame is None:
                 cells = trades_row(of_symbol, days, self._known(days), self.counted.get(name, {}))

@@ -19,6 +19,8 @@ from crypto_quant.web.holes import holes_of_day, marks
 
 # how old an answer may be (s)
 _CANDLES_AGE_S, _SERIES_AGE_S, _HEAT_AGE_S, _GAPS_AGE_S, _TABLES_AGE_S = 1.0, 15.0, 5.0, 3.0, 60.0
+# and not younger than so many times what it takes to make
+_HEAT_TIMES = 10
 # while days are counted
 _COUNTING_AGE_S = 0.5
 # a failure is told to all who ask within so long
@@ -56,6 +58,7 @@ class Readings:
         self._monotonic = monotonic
         self._kept: OrderedDict[tuple[str, ...], _Kept] = OrderedDict()
         self._heatmap = Heatmap(monotonic)
+        self._heat_s = 0.0
         self._bars: OrderedDict[tuple[str, str, str], list[Bar]] = OrderedDict()
 
     async def series(self) -> bytes:
@@ -76,7 +79,8 @@ class Readings:
         frame = None if kind == "trades" else Timeframe.parse(kind)
         if frame is not None and (frame.length_s or DAY_S + 1) > DAY_S:
             raise ConfigError("a day holds no such candle", subject=kind)
-        age_s = _COUNTING_AGE_S if self._heatmap.counting else _HEAT_AGE_S
+        usual_s = _COUNTING_AGE_S if self._heatmap.counting else _HEAT_AGE_S
+        age_s = max(usual_s, _HEAT_TIMES * self._heat_s)
         return await self._once(("heat", kind), age_s, lambda: self._heat(frame))
 
     async def gaps(self, venue: str, symbol: str, day: str, kind: str) -> bytes:
@@ -150,7 +154,9 @@ class Readings:
         async with self._look(_SLOW_S) as look:
             if not await look.exists():
                 return _encode({"days": [], "rows": [], "unread": 0})
+            since_s = self._monotonic()
             answer = await self._heatmap.read(look, frame)
+            self._heat_s = self._monotonic() - since_s
         if frame is None and self._glance is not None:
             # days that were not counted yet are counted in the background, newest first
             self._heatmap.go_on(self._glance, _SLOW_S)

@@ -4,7 +4,7 @@ import { ask, repeatedly } from "./asking.js";
 import { byId, el, say } from "./dom.js";
 import * as format from "./format.js";
 
-const WORDS = { open: "missing", fetched: "repaired", dropped: "dropped on purpose", absent: "exists nowhere" };
+const WORDS = { open: "missing", fetched: "filled in", dropped: "dropped on purpose", absent: "exists nowhere" };
 const FROM = { rest: "over REST", archive: "from the archive", void: "voided by the exchange" };
 
 export class Gaps {
@@ -80,7 +80,8 @@ export class Gaps {
   }
 
   #part(part) {
-    const when = part.from ? (part.to && part.to !== part.from ? `${format.clock(part.from)} to ${format.clock(part.to)}` : format.clock(part.from)) : "";
+    const until = new Date(part.from).getUTCDate() === new Date(part.to).getUTCDate() ? format.clock : format.moment;
+    const when = part.from ? (part.to && part.to !== part.from ? `${format.clock(part.from)} to ${until(part.to)}` : format.clock(part.from)) : "";
     const how = part.state === "fetched" ? `${FROM[part.source] ?? part.source}, ${format.moment(part.at)}` : part.state === "absent" ? (FROM[part.source] ?? "proven") : "";
     return el("article", { class: "gap", data: { state: part.state } },
       el("h3", {}, el("b", { text: WORDS[part.state] ?? part.state }), el("span", { text: format.plural(part.missing, "id", "ids") })),
@@ -104,5 +105,7 @@ function command(text) {
       setTimeout(() => say(button, "copy"), 1500);
     },
   } });
-  return el("div", { class: "command" }, el("code", { text: format.name(text) }), button);
+  // an option stays with its value
+  const words = format.name(text).split(/ (?=--)/).flatMap((part, at) => [at ? " " : "", el("span", { text: part })]);
+  return el("div", { class: "command" }, el("code", {}, ...words), button);
 }
