@@ -206,7 +206,7 @@ def _of_record(shown: Snapshot) -> list[Ailment]:
             Ailment(
                 Level.WARN,
                 f"{aside:,} {'row or frame was' if aside == 1 else 'rows or frames were'} set aside in this run",
-                "They are kept in files with the reason, in the directory aside of the data; see docs/schema.md",
+                "They are kept with their reasons in set-aside/ of the data directory",
             )
         )
     return found
