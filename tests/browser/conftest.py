@@ -1,7 +1,5 @@
 """A real browser, and the page served to it."""
 
-import os
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,11 +7,11 @@ from urllib.parse import urlsplit
 
 import pytest
 from aiohttp import web
+from browsers import chromium
 from playwright.async_api import Browser, Page, async_playwright, expect
 
 expect.set_options(timeout=15_000)
 
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 _FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--no-first-run",
           "--js-flags=--expose-gc", "--enable-precise-memory-info"]  # fmt: skip
 
@@ -55,12 +53,8 @@ Look = Callable[..., Awaitable[Looker]]
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
     """Chromium without a window. Where there is none a test is skipped, unless it is required."""
-    if CHROMIUM is None:
-        if os.environ.get("CRYPTO_QUANT_REQUIRE_BROWSER") == "1":
-            pytest.fail("no Chromium was found: apt-get install chromium, or name one as CHROMIUM")
-        pytest.skip("no Chromium: apt-get install chromium, or name one as CHROMIUM")
     async with async_playwright() as playwright:
-        launched = await playwright.chromium.launch(executable_path=CHROMIUM, args=_FLAGS)
+        launched = await playwright.chromium.launch(executable_path=chromium(), args=_FLAGS)
         yield launched
         await launched.close()
 

@@ -10,25 +10,28 @@ from playwright.async_api import expect
 from programs import market, program
 
 from crypto_quant.ops import board
-from crypto_quant.web.follow import Follower
-from crypto_quant.web.page import page_app
-from crypto_quant.web.readings import Readings
+from crypto_quant.ops.companion import Plan
+from crypto_quant.ops.listening import listen
+from crypto_quant.web.service import watch
 
-from .conftest import Look, serving
+from .conftest import Look
 
 SLOW_MS = 20_000
 
 
 @asynccontextmanager
 async def watching(data_dir: Path, url: str, port: int = 0) -> AsyncIterator[str]:
-    """The watching process's inside: a follower and the page."""
-    follower = Follower(data_dir / board.DIRECTORY, poll_s=0.2)
-    following = asyncio.create_task(follower.run())
+    """What ``serve`` runs."""
+    plan = Plan(directory=str(data_dir / board.DIRECTORY), database_url=url)
+    listening = listen("127.0.0.1", port)
+    ended, started = asyncio.Event(), asyncio.Event()
+    task = asyncio.create_task(watch(plan, listening, None, ended, started))
     try:
-        async with serving(page_app(follower, Readings(url)), port) as address:
-            yield address
+        await started.wait()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     finally:
-        following.cancel()
+        ended.set()
+        await task
 
 
 async def test_an_hour_of_an_operator(timescale_url: str, tmp_path: Path, look: Look) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     "metrics_port", "metrics_host", "metrics_streams", "database_url", "data_dir", "log_level", "log_format"
 )
 def serve(config: Path | None, **flags: Any) -> None:  # noqa: ANN401
-    """Show the recorders of this machine: /metrics, /livez and /readyz.
+    """Show the recorders of this machine: a page, and /metrics, /livez and /readyz.
 
     It reads what they show of themselves once a second, and can neither slow nor stop them; they may come and go.
     """

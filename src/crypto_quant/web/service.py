@@ -14,7 +14,9 @@ from crypto_quant.ops.clock import SystemClock
 from crypto_quant.ops.companion import Plan
 from crypto_quant.web.access import Access, is_loopback
 from crypto_quant.web.follow import Follower
+from crypto_quant.web.page import page_app
 from crypto_quant.web.probes import Probes
+from crypto_quant.web.readings import Readings
 
 # Each listener has so many connections at once; who comes then is told to come later.
 CONNECTIONS_MAX = 256
@@ -65,7 +67,8 @@ def _applications(
         found.append((web.Application(middlewares=Access(None, loopback=_is_local(metrics)).middlewares), metrics))
     if page is not None:
         access = Access(plan.token, loopback=_is_local(page))
-        found.append((web.Application(middlewares=access.middlewares), page))
+        readings = Readings(plan.database_url, why_none="Name one with --database-url")
+        found.append((page_app(follower, readings, access), page))
     for application, _ in found:
         probes.add_to(application)
         application.on_response_prepare.append(_say_nothing_of_ourselves)
