@@ -5,7 +5,7 @@ UV := scripts/uv
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test foreign lint format bench peers docs clean
+.PHONY: help demo test foreign lint format bench peers docs site clean
 
 help: ## Show these targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1|/' | awk -F'|' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -49,8 +49,13 @@ docs: ## Write what documents have from the program anew: commands, settings, me
 	@.venv/bin/python scripts/configuration-docs
 	@.venv/bin/python scripts/metrics-docs
 
+site: ## Build the documents as a site; open site/index.html
+	@$(UV) sync --quiet --locked --inexact --group docs
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet --strict
+	@echo "site/index.html"
+
 clean: ## Stop the test databases; remove .venv and everything made by tools
 	@scripts/test-databases stop
-	rm -rf .venv .tools .peers .mypy_cache .pytest_cache .ruff_cache .hypothesis figures .coverage .coverage.* htmlcov dist \
+	rm -rf .venv .tools .peers .mypy_cache .pytest_cache .ruff_cache .hypothesis figures site .coverage .coverage.* htmlcov dist \
 		scripts/community-database/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
