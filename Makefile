@@ -43,16 +43,16 @@ peers: ## Put the same faults to cryptofeed and to crypto-quant, and count what 
 	@$(UV) sync --quiet --locked
 	@CRYPTO_QUANT_TEST_FSYNC=on scripts/with-databases .venv/bin/python benchmarks/peers/faults.py $(ARGS)
 
-docs: ## Write what documents have from the program anew: commands, settings, metrics
+docs: ## Write the generated pages anew: command line, settings, metrics, events and errors
 	@$(UV) sync --quiet --locked
 	@.venv/bin/python scripts/command-line-docs
 	@.venv/bin/python scripts/configuration-docs
 	@.venv/bin/python scripts/metrics-docs
+	@.venv/bin/python scripts/errors-docs
 
 site: ## Build the documents as a site; open site/index.html
 	@$(UV) sync --quiet --locked --inexact --group docs
-	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet --strict
-	@echo "site/index.html"
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
 
 clean: ## Stop the test databases; remove .venv and everything made by tools
 	@scripts/test-databases stop

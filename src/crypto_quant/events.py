@@ -1,8 +1,8 @@
 """What happened, as typed values.
 
 Rooms say *what* happened by emitting one of these; ``ops`` turns it into a log line (and, later, a metric).
-``message`` is the line's text, ``level`` its severity; the fields are its data. Nothing here is an error class:
-an outage, a hole and a refusal are facts about the record.
+``message`` is the line's text, ``level`` its severity, ``remedy`` what a person does about it; the fields are its data.
+Nothing here is an error class: an outage, a hole and a refusal are facts about the record.
 """
 
 from typing import ClassVar
@@ -11,10 +11,11 @@ import msgspec
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """The base: a message, a level and the fields of the subclass."""
+    """The base: a message, a level, a remedy (docs/errors.md is made of them) and the fields of the subclass."""
 
     message: ClassVar[str] = ""
     level: ClassVar[str] = "info"
+    remedy: ClassVar[str] = ""
 
 
 # -- links ------------------------------------------------------------------------------------------------
@@ -34,6 +35,10 @@ class LinkEnded(Event, frozen=True, kw_only=True):
 
     message: ClassVar[str] = "Link ended"
     level: ClassVar[str] = "warning"
+    remedy: ClassVar[str] = (
+        "Nothing: it is opened again, and what was missed is fetched. Often: look at the network; "
+        "--links 2 loses nothing"
+    )
     link: int
     code: int
     reason: str
@@ -62,6 +67,9 @@ class ReconnectScheduled(Event, frozen=True, kw_only=True):
 
     message: ClassVar[str] = "Reconnect scheduled"
     level: ClassVar[str] = "warning"
+    remedy: ClassVar[str] = (
+        "Nothing, unless it goes on: then `cause` says what to look at (network, DNS, certificate, a ban)"
+    )
     link: int
     attempt: int
     delay_s: float
@@ -81,6 +89,7 @@ class SubscriptionRefused(Event, frozen=True, kw_only=True):
 
     message: ClassVar[str] = "Subscription refused"
     level: ClassVar[str] = "error"
+    remedy: ClassVar[str] = "Correct the streams that it names"
     link: int
     code: int
     reason: str
@@ -92,6 +101,7 @@ class SubscriptionUnanswered(Event, frozen=True, kw_only=True):
 
     message: ClassVar[str] = "Subscription not acknowledged"
     level: ClassVar[str] = "warning"
+    remedy: ClassVar[str] = "Nothing while data flow"
     link: int
     waited_s: float
 
@@ -101,6 +111,7 @@ class LinkSilent(Event, frozen=True, kw_only=True):
 
     message: ClassVar[str] = "Link silent"
     level: ClassVar[str] = "warning"
+    remedy: ClassVar[str] = "Nothing: the link is replaced. Often: look at the network between here and the exchange"
     link: int
     silent_s: float
 
@@ -122,6 +133,7 @@ class StreamStalled(Event, frozen=True, kw_only=True):
 
     message: ClassVar[str] = "Stream stalled"
     level: ClassVar[str] = "warning"
+    remedy: ClassVar[str] = "Nothing: the link is replaced, and what was missed is fetched"
     venue: str
     symbol: str
     stream: str
@@ -135,6 +147,7 @@ class ReadingPaused(Event, frozen=True, kw_only=True):
 
     message: ClassVar[str] = "Reading paused"
     level: ClassVar[str] = "warning"
+    remedy: ClassVar[str] = "Look why the database is slow, or why the spool takes nothing (disk full, --no-spool)"
     pending: int
     limit: int
 
@@ -155,6 +168,9 @@ class FrameSetAside(Event, frozen=True, kw_only=True):
 
     message: ClassVar[str] = "Frame set aside"
     level: ClassVar[str] = "warning"
+    remedy: ClassVar[str] = (
+        "Look into set-aside/frames-….ndjson in the data directory; the exchange may have changed its format"
+    )
     reason: str
     size: int
     excerpt: str
@@ -166,6 +182,7 @@ class GapFound(Event, frozen=True, kw_only=True):
 
     message: ClassVar[str] = "Gap found"
     level: ClassVar[str] = "warning"
+    remedy: ClassVar[str] = "Nothing while backfill is on; without it, `crypto-quant repair`"
     venue: str
     symbol: str
     first: int
@@ -189,6 +206,7 @@ class GapLeftOpen(Event, frozen=True, kw_only=True):
 
     message: ClassVar[str] = "Gap left open"
     level: ClassVar[str] = "warning"
+    remedy: ClassVar[str] = "Run the command that `hint` holds"
     venue: str
     symbol: str
     first: int
@@ -202,6 +220,7 @@ class TradesAbsent(Event, frozen=True, kw_only=True):
 
     message: ClassVar[str] = "Trades absent at the exchange"
     level: ClassVar[str] = "warning"
+    remedy: ClassVar[str] = "Nothing: it is recorded in `absences`, with the proof"
     venue: str
     symbol: str
     first: int
@@ -223,6 +242,7 @@ class ArchiveFlaw(Event, frozen=True, kw_only=True):
 
     message: ClassVar[str] = "Archive file flawed"
     level: ClassVar[str] = "warning"
+    remedy: ClassVar[str] = "Nothing: `flaw` says what was done; what a file lacks is asked for over REST"
     file: str
     flaw: str
 
@@ -232,6 +252,7 @@ class GapsKnown(Event, frozen=True, kw_only=True):
 
     message: ClassVar[str] = "Gaps of earlier runs"
     level: ClassVar[str] = "warning"
+    remedy: ClassVar[str] = "Nothing while backfill is on; without it, `crypto-quant repair`"
     venue: str
     symbol: str
     gaps: int
@@ -260,6 +281,7 @@ class CandleOverdue(Event, frozen=True, kw_only=True):
 
     message: ClassVar[str] = "Candle overdue"
     level: ClassVar[str] = "warning"
+    remedy: ClassVar[str] = "Nothing: REST is asked"
     venue: str
     symbol: str
     timeframe: str
@@ -272,6 +294,7 @@ class CandleAbsent(Event, frozen=True, kw_only=True):
 
     message: ClassVar[str] = "Candle absent at the exchange"
     level: ClassVar[str] = "warning"
+    remedy: ClassVar[str] = "Nothing; when proven it is recorded in `candle_absences`"
     venue: str
     symbol: str
     timeframe: str
@@ -283,6 +306,7 @@ class CandlesKnownMissing(Event, frozen=True, kw_only=True):
 
     message: ClassVar[str] = "Candles missing from earlier runs"
     level: ClassVar[str] = "warning"
+    remedy: ClassVar[str] = "Nothing: they are fetched"
     venue: str
     symbol: str
     timeframe: str
@@ -294,6 +318,7 @@ class CandlesLeftOpen(Event, frozen=True, kw_only=True):
 
     message: ClassVar[str] = "Candles left missing"
     level: ClassVar[str] = "warning"
+    remedy: ClassVar[str] = "Run the command that `hint` holds"
     venue: str
     symbol: str
     timeframe: str
@@ -309,6 +334,10 @@ class RestFailed(Event, frozen=True, kw_only=True):
 
     message: ClassVar[str] = "REST request failed"
     level: ClassVar[str] = "warning"
+    remedy: ClassVar[str] = (
+        "Nothing while it is tried again; given up: `cause` says why, and `crypto-quant repair` fetches "
+        "later what stayed missing"
+    )
     request: str
     cause: str
     retry_in_s: float | None
@@ -343,6 +372,7 @@ class StoreLost(Event, frozen=True, kw_only=True):
 
     message: ClassVar[str] = "Store unavailable"
     level: ClassVar[str] = "error"
+    remedy: ClassVar[str] = "Mend what `cause` names (server, disk, right, table); the rows wait in the spool meanwhile"
     table: str
     cause: str
     pending: int
@@ -365,6 +395,10 @@ class TradesGone(Event, frozen=True, kw_only=True):
 
     message: ClassVar[str] = "Stored trades are gone"
     level: ClassVar[str] = "error"
+    remedy: ClassVar[str] = (
+        "Nothing: they are fetched again. See why the server forgot: a failover, a restored backup, "
+        "synchronous_commit off"
+    )
     venue: str
     symbol: str
     first: int
@@ -378,6 +412,7 @@ class CandlesGone(Event, frozen=True, kw_only=True):
 
     message: ClassVar[str] = "Stored candles are gone"
     level: ClassVar[str] = "error"
+    remedy: ClassVar[str] = "Nothing: they are fetched again. See why the server forgot"
     venue: str
     symbol: str
     timeframe: str
@@ -392,6 +427,7 @@ class Spooling(Event, frozen=True, kw_only=True):
 
     message: ClassVar[str] = "Spooling"
     level: ClassVar[str] = "warning"
+    remedy: ClassVar[str] = "Nothing at first; if it lasts, bring the database back before `spool_limit` is reached"
     directory: str
     cause: str
 
@@ -411,6 +447,7 @@ class SpoolElsewhere(Event, frozen=True, kw_only=True):
 
     message: ClassVar[str] = "Spool of another database"
     level: ClassVar[str] = "warning"
+    remedy: ClassVar[str] = "Do what `hint` says: record into that database once more, or give its rows to this one"
     directory: str
     target: str
     bytes: int
@@ -426,6 +463,9 @@ class SpoolDamaged(Event, frozen=True, kw_only=True):
 
     message: ClassVar[str] = "Spool cut"
     level: ClassVar[str] = "warning"
+    remedy: ClassVar[str] = (
+        "Torn: nothing. Otherwise look at the disk; the file that `kept` names is yours to look into or delete"
+    )
     file: str
     cut_at: int
     lost_bytes: int
@@ -448,6 +488,7 @@ class SpoolRefused(Event, frozen=True, kw_only=True):
 
     message: ClassVar[str] = "Spool takes no more"
     level: ClassVar[str] = "error"
+    remedy: ClassVar[str] = "Bring the database back, or make room on the spool's disk"
     directory: str
     cause: str
     in_memory: int
@@ -458,6 +499,7 @@ class RowsSpooled(Event, frozen=True, kw_only=True):
 
     message: ClassVar[str] = "Rows left in the spool"
     level: ClassVar[str] = "warning"
+    remedy: ClassVar[str] = "Start `crypto-quant record` again with the same database: it stores them first"
     rows: int
     directory: str
     hint: str
@@ -468,6 +510,7 @@ class RowSetAside(Event, frozen=True, kw_only=True):
 
     message: ClassVar[str] = "Row set aside"
     level: ClassVar[str] = "error"
+    remedy: ClassVar[str] = "Look into set-aside/rows-….ndjson in the data directory; `reason` is the database's"
     table: str
     reason: str
     row: str
@@ -481,6 +524,9 @@ class TradesConflicting(Event, frozen=True, kw_only=True):
 
     message: ClassVar[str] = "Conflicting trades set aside"
     level: ClassVar[str] = "error"
+    remedy: ClassVar[str] = (
+        "Look into set-aside/rows-….ndjson in the data directory: which version is right, a person decides"
+    )
     rows: int
     row: str
 
@@ -514,6 +560,7 @@ class SymbolNotTrading(Event, frozen=True, kw_only=True):
 
     message: ClassVar[str] = "Symbol not trading"
     level: ClassVar[str] = "warning"
+    remedy: ClassVar[str] = "Nothing, or leave the symbol out"
     symbol: str
     status: str
 
@@ -542,6 +589,7 @@ class RowsLeft(Event, frozen=True, kw_only=True):
 
     message: ClassVar[str] = "Rows not stored"
     level: ClassVar[str] = "error"
+    remedy: ClassVar[str] = "Load the file when the database is back: `crypto-quant db load FILE`"
     rows: int
     file: str
     hint: str
@@ -571,6 +619,9 @@ class OldRowsKept(Event, frozen=True, kw_only=True):
 
     message: ClassVar[str] = "Old rows kept"
     level: ClassVar[str] = "warning"
+    remedy: ClassVar[str] = (
+        "Nothing while `reason` is that somebody reads; otherwise do what it says (export first, or prove the rows)"
+    )
     table: str
     first_day: str
     end_day: str
@@ -582,6 +633,7 @@ class UpkeepFailed(Event, frozen=True, kw_only=True):
 
     message: ClassVar[str] = "Upkeep failed"
     level: ClassVar[str] = "warning"
+    remedy: ClassVar[str] = "Nothing unless it repeats: then mend what `cause` names"
     cause: str
 
 
@@ -590,6 +642,7 @@ class BoardLost(Event, frozen=True, kw_only=True):
 
     message: ClassVar[str] = "Board not written"
     level: ClassVar[str] = "warning"
+    remedy: ClassVar[str] = "Make room or give the right that `cause` names; recording goes on without the board"
     cause: str
 
 
@@ -615,5 +668,6 @@ class SetAsideLost(Event, frozen=True, kw_only=True):
 
     message: ClassVar[str] = "Set-aside files closed"
     level: ClassVar[str] = "error"
+    remedy: ClassVar[str] = "Save and empty the directory, or make it writable"
     directory: str
     cause: str
