@@ -37,7 +37,7 @@ class LinkEnded(Event, frozen=True, kw_only=True):
     level: ClassVar[str] = "warning"
     remedy: ClassVar[str] = (
         "Nothing: it is opened again, and what was missed is fetched. Often: look at the network; "
-        "--links 2 loses nothing"
+        "`--links 2` loses nothing"
     )
     link: int
     code: int
@@ -147,7 +147,7 @@ class ReadingPaused(Event, frozen=True, kw_only=True):
 
     message: ClassVar[str] = "Reading paused"
     level: ClassVar[str] = "warning"
-    remedy: ClassVar[str] = "Look why the database is slow, or why the spool takes nothing (disk full, --no-spool)"
+    remedy: ClassVar[str] = "Look why the database is slow, or why the spool takes nothing (disk full, `--no-spool`)"
     pending: int
     limit: int
 
@@ -169,7 +169,7 @@ class FrameSetAside(Event, frozen=True, kw_only=True):
     message: ClassVar[str] = "Frame set aside"
     level: ClassVar[str] = "warning"
     remedy: ClassVar[str] = (
-        "Look into set-aside/frames-….ndjson in the data directory; the exchange may have changed its format"
+        "Look into `set-aside/frames-….ndjson` in the data directory; the exchange may have changed its format"
     )
     reason: str
     size: int
@@ -397,7 +397,7 @@ class TradesGone(Event, frozen=True, kw_only=True):
     level: ClassVar[str] = "error"
     remedy: ClassVar[str] = (
         "Nothing: they are fetched again. See why the server forgot: a failover, a restored backup, "
-        "synchronous_commit off"
+        "`synchronous_commit` off"
     )
     venue: str
     symbol: str
@@ -510,7 +510,7 @@ class RowSetAside(Event, frozen=True, kw_only=True):
 
     message: ClassVar[str] = "Row set aside"
     level: ClassVar[str] = "error"
-    remedy: ClassVar[str] = "Look into set-aside/rows-….ndjson in the data directory; `reason` is the database's"
+    remedy: ClassVar[str] = "Look into `set-aside/rows-….ndjson` in the data directory; `reason` is the database's"
     table: str
     reason: str
     row: str
@@ -525,7 +525,7 @@ class TradesConflicting(Event, frozen=True, kw_only=True):
     message: ClassVar[str] = "Conflicting trades set aside"
     level: ClassVar[str] = "error"
     remedy: ClassVar[str] = (
-        "Look into set-aside/rows-….ndjson in the data directory: which version is right, a person decides"
+        "Look into `set-aside/rows-….ndjson` in the data directory: which version is right, a person decides"
     )
     rows: int
     row: str
