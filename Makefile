@@ -53,6 +53,7 @@ docs: ## Write the generated pages anew: command line, settings, metrics, events
 site: ## Build the documents as a site; open site/index.html
 	@$(UV) sync --quiet --locked --inexact --group docs
 	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
+	@echo "site/index.html; to search in it, serve it: .venv/bin/python -m http.server --directory site"
 
 clean: ## Stop the test databases; remove .venv and everything made by tools
 	@scripts/test-databases stop
