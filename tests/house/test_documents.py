@@ -62,6 +62,11 @@ def test_the_page_of_events_and_errors_is_current() -> None:
     assert (ROOT / "docs" / "errors.md").read_text(encoding="utf-8") == page, "run `make docs`"
 
 
+def test_every_field_of_the_statistics_is_explained() -> None:
+    script = runpy.run_path(str(ROOT / "scripts" / "errors-docs"))
+    assert list(script["STATISTICS"]) == script["reported"]()
+
+
 def test_every_warning_says_what_to_do_about_it() -> None:
     every = [each for each in vars(events).values() if isinstance(each, type) and issubclass(each, events.Event)]
     alarming = [each for each in every if each.level in {"warning", "error"}]

@@ -69,10 +69,11 @@ class LagHistogram:
 
 
 class PipelineStats:
-    """Counters of one run, plain integers that the rooms count up, and their report.
+    """Counters of one run, and their report.
 
-    ``trades_received`` are well-formed trades of wanted symbols, ``trades_taken_over`` those that an earlier run has
-    left in the spool; each of both is in exactly one of ``trades_written``, ``trades_duplicate``, ``trades_set_aside`` or ``pending_trades``, which counts those in
+    The attributes are plain integers that the rooms count up. ``trades_received`` are well-formed trades of wanted
+    symbols, ``trades_taken_over`` those that an earlier run has left in the spool; each of both is in exactly one
+    of ``trades_written``, ``trades_duplicate``, ``trades_set_aside`` or ``pending_trades``, which counts those in
     the spool as well. ``spooled_rows`` went to disk, ``replayed_rows`` came from there into the store (or were
     there already); their lags are not counted. The same holds for closed candles. ``trades_conflicting`` says how
     many of those set aside are stored with another content. ``trades_backfilled`` came another way, over REST or
