@@ -659,6 +659,10 @@ class CompanionEnded(Event, frozen=True, kw_only=True):
 
     message: ClassVar[str] = "Watching process ended"
     level: ClassVar[str] = "warning"
+    remedy: ClassVar[str] = (
+        "Nothing: it is started again on the same ports. Should it end again and again, `cause` says why; "
+        "`crypto-quant serve` beside the recorder shows the same"
+    )
     cause: str
     retry_in_s: float
 
