@@ -1,4 +1,4 @@
-"""What the site adds to docs/: pages from the root, the list of decisions, and patience with pages that are to come.
+"""What the site adds to docs/: pages from the root, and the list of decisions.
 
 A hook of mkdocs (see mkdocs.yml). On disk every link of a document leads to a file, so that it can be followed where
 the repository is read; here a link to ``../ARCHITECTURE.md`` becomes one to ``architecture.md``, and one to a file
@@ -28,8 +28,8 @@ _LINK = re.compile(r"\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)#:\s]+)((?:#[^)\s]*)?)\)
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Fill in the decisions, and leave out of the navigation what is not written yet."""
-    config.nav = _known(config.nav or [])
+    """Fill in the decisions."""
+    config.nav = _filled(config.nav or [])
     return config
 
 
@@ -79,16 +79,15 @@ def _page_of(path: str, src_uri: str) -> str | None:
     return posixpath.relpath(name, posixpath.dirname(src_uri) or ".")
 
 
-def _known(entries: list[Any]) -> list[Any]:
-    """Return the navigation with the decisions listed, without pages that do not exist and sections that are empty."""
-    kept: list[Any] = []
+def _filled(entries: list[Any]) -> list[Any]:
+    """Return the navigation with the decisions listed."""
+    filled: list[Any] = []
     for entry in entries:
         title, value = next(iter(entry.items())) if isinstance(entry, dict) else (None, entry)
         if isinstance(value, list):
-            if inside := _known(value):
-                kept.append({title: inside})
+            filled.append({title: _filled(value)})
         elif value == DECISIONS:
-            kept.append({title: [f"{DECISIONS}README.md", *(DECISIONS + path.name for path in _decisions())]})
-        elif (DOCS / value).exists() or value in FROM_THE_ROOT.values():
-            kept.append(entry)
-    return kept
+            filled.append({title: [f"{DECISIONS}README.md", *(DECISIONS + path.name for path in _decisions())]})
+        else:
+            filled.append(entry)
+    return filled
