@@ -117,12 +117,16 @@ async def test_a_wrong_statement_is_told(postgres_url: str, tmp_path: Path, stat
     assert said in done.err
 
 
-async def test_rows_come_as_they_are_made(postgres_url: str) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+async def test_rows_come_as_they_are_made(postgres_url: str, unbuffered: str) -> None:
     """More than memory would hold, were it collected; and a reader that leaves ends it quietly."""
     endless = "SELECT g, repeat('x', 1000) FROM generate_series(1, 100000000) g"
     words = [sys.executable, "-m", "crypto_quant", "query", endless, "--format", "ndjson"]
     with subprocess.Popen(  # noqa: ASYNC220
-        words, env={**os.environ, "DATABASE_URL": postgres_url}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        words,
+        env={**os.environ, "DATABASE_URL": postgres_url, "PYTHONUNBUFFERED": unbuffered},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     ) as process:
         assert process.stdout is not None
         for _ in range(100_000):

@@ -58,7 +58,8 @@ class Output:
             if isinstance(problem, BrokenPipeError):
                 raise click.exceptions.Exit(0) from problem
             raise _failed(problem) from problem
-        if getattr(getattr(sys.stdout.buffer, "raw", None), "left", False):
+        # there is no buffer above the ground under python -u
+        if getattr(getattr(sys.stdout.buffer, "raw", sys.stdout.buffer), "left", False):
             raise click.exceptions.Exit(0)
 
 
