@@ -1,7 +1,7 @@
 """Whether a recorder is well, from what it shows: each thing that is not, with what to do about it.
 
-Decided once, for the terminal and for scripts. What is ``WRONG`` means that something is not recorded, not stored or
-missing now; a ``NOTE`` is worth a look.
+Decided once, for the terminal, for scripts and for the page. What supervisors and alerts go by is slower to judge, on
+purpose: ``web.standing``.
 """
 
 import shlex
@@ -12,66 +12,101 @@ import msgspec
 
 from crypto_quant.market import NS_PER_S
 from crypto_quant.snapshot import LinkState, LinkView, Phase, Snapshot, StreamState
-from crypto_quant.words import counted, size, span
+from crypto_quant.words import counted, milliseconds, size, span
 
 # a living recorder shows something new every second; one that has not for so long hangs, or its disk does
 STALE_S = 5.0
 SPOOL_SHARE_MOST = 0.8
 DISK_BYTES_LEAST = 512 * 1024**2
+# a disk is worth a look below this share, but a large one not before so little is left
 DISK_SHARE_LEAST = 0.05
+DISK_BYTES_ENOUGH = 10 * 1024**3
 FILES_SHARE_MOST = 0.8
+COMMIT_LAG_MOST_MS = 5000.0
 _NAMED_MAX = 3
 _UP = (LinkState.OPEN, LinkState.DELIVERING)
 
 
 class Level(StrEnum):
-    """How bad it is."""
+    """How bad it is, the worst first."""
 
-    WRONG = "wrong"
-    NOTE = "note"
+    WRONG = "wrong"  # something is not recorded, not stored or missing now
+    NOTE = "note"  # worth a look
+    BUSY = "busy"  # on its way, and needs nothing
 
 
-class Problem(msgspec.Struct, frozen=True):
-    """Something that is not as it should be: ``what``, with figures, and the ``remedy``."""
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that is not as it should be: ``what``, with figures, since when, why, and the ``remedy``.
+
+    ``cause`` is what the recorder, the exchange or the database said of it; ``since_ns`` is None where nobody noted
+    it. ``urgent``, of what is wrong: nothing is recorded, or what is received has nowhere safe to go.
+    """
 
     level: Level
     what: str
     remedy: str = ""
+    cause: str = ""
+    since_ns: int | None = None
+    urgent: bool = False
+
+    def line(self, now_ns: int) -> str:
+        """Return all but the remedy in one line."""
+        lasting = "" if self.since_ns is None else f" for {span((now_ns - self.since_ns) / NS_PER_S)}"
+        return f"{self.what}{lasting}{f': {self.cause}' if self.cause else ''}"
 
 
 def problems(snapshot: Snapshot | None, *, alive: bool, now_ns: int) -> list[Problem]:
     """Return what is wrong with a recorder, the worst first; empty: it is well.
 
-    ``snapshot`` is what its board shows (None: nothing that could be read), ``alive`` whether it runs.
+    ``snapshot`` is what its board shows (None: nothing that could be read), ``alive`` whether it runs, ``now_ns`` the
+    time by the clock of the recorder.
     """
     if snapshot is None:
-        said = "it has just started, or is of another version" if alive else "it died before it showed anything"
-        return [Problem(Level.WRONG, f"nothing to be seen of it: {said}", "Look at its log")]
-    age_s = (now_ns - snapshot.taken_ns) / NS_PER_S
+        cause = "it has just started, or is of another version" if alive else "it died before it showed anything"
+        return [_wrong("Nothing to be seen of the recorder", "Look at its log", cause=cause, urgent=not alive)]
+    if snapshot.phase is Phase.ENDED:
+        return [_wrong("Recorder ended, in order", "Start it again: what it missed is fetched")]
     if not alive:
         return [
-            Problem(
-                Level.WRONG,
-                f"it died, last seen {span(age_s)} ago",
+            _wrong(
+                "Recorder down",
                 "Start it again: what it missed is fetched, and what waits in its spool is stored. Its log says why",
+                cause="it ended unexpectedly",
+                since_ns=snapshot.taken_ns,
+                urgent=True,
             )
         ]
-    found = [*_stale(age_s), *_phase(snapshot), *_store(snapshot), *_links(snapshot, now_ns), *_streams(snapshot)]
-    found += [*_gaps(snapshot), *_disks(snapshot), *_aside(snapshot), *_files(snapshot)]
-    return sorted(found, key=lambda problem: problem.level is not Level.WRONG)
+    found = [*_stale(snapshot, now_ns), *_phase(snapshot), *_store(snapshot), *_links(snapshot), *_streams(snapshot)]
+    found += [*_missing(snapshot), *_disks(snapshot), *_late(snapshot), *_aside(snapshot), *_files(snapshot)]
+    levels = list(Level)
+    return sorted(found, key=lambda problem: (not problem.urgent, levels.index(problem.level)))
 
 
-def is_well(found: Sequence[Problem]) -> bool:
-    """Tell whether none of these is more than a note."""
-    return all(each.level is not Level.WRONG for each in found)
+def is_well(snapshot: Snapshot | None, found: Sequence[Problem]) -> bool:
+    """Tell whether a recorder has both its source and its store, and none of these, its problems, is wrong."""
+    return snapshot is not None and snapshot.ready and all(each.level is not Level.WRONG for each in found)
 
 
-def _stale(age_s: float) -> Iterator[Problem]:
-    if age_s > STALE_S:
-        yield Problem(
-            Level.WRONG,
-            f"it has shown nothing for {span(age_s)}: it hangs, or the disk of its data directory does",
-            "Look at its log and its processor time; if it does nothing, end it and start it again",
+def _wrong(what: str, remedy: str, *, cause: str = "", since_ns: int | None = None, urgent: bool = False) -> Problem:
+    return Problem(level=Level.WRONG, what=what, remedy=remedy, cause=cause, since_ns=since_ns, urgent=urgent)
+
+
+def _note(what: str, remedy: str) -> Problem:
+    return Problem(level=Level.NOTE, what=what, remedy=remedy)
+
+
+def _busy(what: str) -> Problem:
+    return Problem(level=Level.BUSY, what=what)
+
+
+def _stale(snapshot: Snapshot, now_ns: int) -> Iterator[Problem]:
+    if now_ns - snapshot.taken_ns > STALE_S * NS_PER_S:
+        yield _wrong(
+            "Nothing new from the recorder",
+            "Is the machine suspended or overloaded, the disk of its data directory full? If it does nothing, see its "
+            f"log, end it (its process is {snapshot.pid}) and start it again",
+            since_ns=snapshot.taken_ns,
+            urgent=True,
         )
 
 
@@ -79,107 +114,134 @@ def _phase(snapshot: Snapshot) -> Iterator[Problem]:
     pending = snapshot.counts.get("pending_trades", 0) + snapshot.counts.get("pending_candles", 0)
     match snapshot.phase:
         case Phase.STARTING:
-            yield Problem(Level.WRONG, "it is starting: not every link has been up yet")
+            yield _busy("Starting: not every link has been up yet")
         case Phase.PAUSED:
-            yield Problem(
-                Level.WRONG,
-                f"reading is paused: {counted(pending, 'row')} wait for the database",
-                "The database is slower than the market: see its disk and what else it does",
+            yield _wrong(
+                f"Reading paused: {counted(pending, 'row')} wait for the database",
+                "The database is away, or slower than the market: see its disk and what else it does. What is missed "
+                "meanwhile is fetched afterwards",
             )
         case Phase.DRAINING:
-            yield Problem(Level.WRONG, f"it is ending: {counted(pending, 'row')} to be stored")
-        case Phase.ENDED:
-            yield Problem(Level.WRONG, "it has ended", "Start it again: what it missed is fetched")
+            yield _busy(f"Ending: {counted(pending, 'row')} to be stored")
 
 
 def _store(snapshot: Snapshot) -> Iterator[Problem]:
     store, spool = snapshot.store, snapshot.spool
     share = spool.bytes / spool.limit_bytes if spool.limit_bytes else 0.0
+    spooled = bool(spool.directory) and not spool.refused
     if store.away_since_ns is not None:
-        away = span((snapshot.taken_ns - store.away_since_ns) / NS_PER_S)
-        cause = f": {store.cause}" if store.cause else ""
-        where = f"the spool ({share:.0%} full)" if spool.directory and not spool.refused else "memory"
-        yield Problem(
-            Level.WRONG,
-            f"the database has been away for {away}{cause}",
-            f"See to {store.database}. Meanwhile rows wait in {where}",
+        where = f"the spool ({share:.0%} full)" if spooled else "memory"
+        yield _wrong(
+            "Database away",
+            f"Bring {store.database} back. Meanwhile rows wait in {where}, and are stored as soon as it answers",
+            cause=store.cause,
+            since_ns=store.away_since_ns,
+            urgent=not spooled,
         )
     if spool.refused:
-        yield Problem(
-            Level.WRONG,
-            f"the spool takes no more: {spool.refused}",
+        yield _wrong(
+            "The spool takes no more",
             f"Free space for {spool.directory}, or raise --spool-limit; rows wait in memory, then reading pauses",
+            cause=spool.refused,
+            urgent=True,
         )
     elif share > SPOOL_SHARE_MOST:
-        yield Problem(
-            Level.WRONG,
-            f"the spool is {share:.0%} full, {size(spool.bytes)} of {size(spool.limit_bytes)}",
-            "See to the database, or give the spool more: --spool-limit",
+        yield _wrong(
+            f"The spool is {share:.0%} full, {size(spool.bytes)} of {size(spool.limit_bytes)}",
+            "See to the database, or give the spool more: --spool-limit. When it is full, rows wait in memory, and "
+            "then reading pauses",
         )
     elif spool.rows and store.away_since_ns is None:
-        yield Problem(Level.NOTE, f"{counted(spool.rows, 'row')} wait in the spool and go into the database now")
+        yield _busy(f"{counted(spool.rows, 'row')} on their way from the spool to the database")
 
 
-def _links(snapshot: Snapshot, now_ns: int) -> Iterator[Problem]:
-    if not snapshot.links:
-        yield Problem(Level.WRONG, "no link to the exchange", "Look at its log")
-    down = [each for each in snapshot.links if each.state not in _UP]
+def _links(snapshot: Snapshot) -> Iterator[Problem]:
+    if snapshot.phase is Phase.DRAINING:
+        return  # they are closed on purpose
+    starting = snapshot.phase is Phase.STARTING
+    if not snapshot.links and not starting:
+        yield _wrong("No link to the exchange", "Look at its log", urgent=True)
+    # at the start one is down until it is connected; wrong is only what has failed
+    down = [each for each in _down(snapshot) if not starting or each.attempt or each.cause]
     if down:
-        named = "; ".join(_link(each, now_ns) for each in down[:_NAMED_MAX])
-        yield Problem(
-            Level.WRONG,
-            f"{len(down)} of {counted(len(snapshot.links), 'link')} down: {named}{_more(down)}",
+        yield _wrong(
+            f"{len(down)} of {counted(len(snapshot.links), 'link')} down",
             "They reconnect by themselves, and what was missed is fetched",
+            cause="; ".join(map(_link, down[:_NAMED_MAX])) + _more(down),
+            since_ns=min(each.since_ns for each in down),
+            urgent=len(down) == len(snapshot.links),
         )
 
 
-def _link(view: LinkView, now_ns: int) -> str:
+def _down(snapshot: Snapshot) -> list[LinkView]:
+    return [each for each in snapshot.links if each.state not in _UP]
+
+
+def _link(view: LinkView) -> str:
     tries = f", attempt {view.attempt + 1}" if view.attempt else ""
-    cause = f" ({view.cause})" if view.cause else ""
-    return f"link {view.link} {view.state} for {span((now_ns - view.since_ns) / NS_PER_S)}{tries}{cause}"
+    return f"link {view.link} {view.state}{tries}{f' ({view.cause})' if view.cause else ''}"
 
 
 def _streams(snapshot: Snapshot) -> Iterator[Problem]:
     down = [each.stream for each in snapshot.streams if each.state is StreamState.DOWN]
-    if down:
-        yield Problem(
-            Level.WRONG,
+    # with every link down it is said already
+    if down and snapshot.phase in (Phase.RECORDING, Phase.PAUSED) and len(_down(snapshot)) < len(snapshot.links):
+        yield _wrong(
             f"{counted(len(down), 'stream')} carried by no link: {_names(down)}",
             "They come back with their link; a hole is found by id and fetched",
         )
-    quiet = [each.stream for each in snapshot.streams if each.state is StreamState.QUIET]
-    if quiet:
-        yield Problem(
-            Level.NOTE,
-            f"{counted(len(quiet), 'stream')} quieter than usual: {_names(quiet)}",
+    # what misses candles is told with what is missing
+    quiet = [each for each in snapshot.streams if each.state is StreamState.QUIET]
+    silent = [each.stream for each in quiet if each.timeframe is None or not each.missing]
+    if silent:
+        yield _note(
+            f"{counted(len(silent), 'stream')} quieter than usual: {_names(silent)}",
             "Each is looked up over REST; a quiet market needs nothing",
         )
 
 
-def _gaps(snapshot: Snapshot) -> Iterator[Problem]:
-    series = [each for each in snapshot.streams if each.gaps]
-    if not series and not snapshot.gaps:
+def _missing(snapshot: Snapshot) -> Iterator[Problem]:
+    counts, gaps, streams = snapshot.counts, snapshot.gaps, [each for each in snapshot.streams if each.missing]
+    by_ids = sum(each.missing for each in streams if each.timeframe is None)
+    trades = max(by_ids, counts.get("trades_missing", 0), sum(each.last - each.first + 1 for each in gaps))
+    candles = sum(each.missing for each in streams if each.timeframe is not None)
+    told = [counted(trades, "trade")] * bool(trades) + [counted(candles, "candle")] * bool(candles)
+    told = told or ["Trades"] * bool(counts.get("gaps_open"))
+    if not told:
         return
-    holes = sum(each.gaps for each in series) or len(snapshot.gaps)
-    missing = sum(each.missing for each in series) or sum(each.last - each.first + 1 for each in snapshot.gaps)
-    symbols = list(dict.fromkeys([*(each.symbol for each in series), *(each.symbol for each in snapshot.gaps)]))
-    venue = "" if snapshot.venue == "spot" else f" --venue {snapshot.venue}"
+    symbols = list(dict.fromkeys([*(each.symbol for each in streams), *(each.symbol for each in gaps)]))
+    venue = "" if snapshot.venue == "spot" else f" --venue {shlex.quote(snapshot.venue)}"
     # a symbol is the exchange's text, and people copy commands
     command = f"crypto-quant repair {shlex.join(symbols[:_NAMED_MAX])}{venue}"
-    yield Problem(
-        Level.WRONG,
-        f"{counted(holes, 'gap')} open, {missing:,} missing: {_names(symbols)}",
-        f"They are filled over REST by themselves; for what stays: {command}",
+    yield _wrong(
+        f"{' and '.join(told)} missing{f': {_names(symbols)}' if symbols else ''}",
+        f"They are fetched over REST by themselves; for what stays: {command}",
+        cause=next((each.note for each in gaps if each.note), ""),
     )
 
 
 def _disks(snapshot: Snapshot) -> Iterator[Problem]:
     for disk in snapshot.disks:
-        share = disk.free_bytes / disk.total_bytes if disk.total_bytes else 1.0
-        level = Level.WRONG if disk.free_bytes < DISK_BYTES_LEAST else Level.NOTE
-        if level is Level.WRONG or share < DISK_SHARE_LEAST:
-            left = f"{size(disk.free_bytes)} left ({share:.1%})"
-            yield Problem(level, f"the disk of {disk.path} is nearly full: {left}", "Free some space")
+        if not disk.total_bytes:
+            continue
+        left = f"{size(disk.free_bytes)} left ({disk.free_bytes / disk.total_bytes:.1%})"
+        what = f"The disk of {disk.path} is nearly full: {left}"
+        remedy = "Make room: without it nothing can be spooled, and an embedded database stops"
+        if disk.free_bytes < DISK_BYTES_LEAST:
+            yield _wrong(what, remedy, urgent=True)
+        elif disk.free_bytes < min(DISK_SHARE_LEAST * disk.total_bytes, DISK_BYTES_ENOUGH):
+            yield _note(what, remedy)
+
+
+def _late(snapshot: Snapshot) -> Iterator[Problem]:
+    late_ms = snapshot.commit_lag.p99_ms
+    # what comes out of the spool is late, and told as that
+    waits = snapshot.spool.rows or snapshot.store.away_since_ns is not None
+    if late_ms is not None and late_ms > COMMIT_LAG_MOST_MS and not waits:
+        yield _note(
+            f"Rows reach the database late: {milliseconds(late_ms)} after their arrival (p99)",
+            "The database, its disk or this machine is too slow for the load: crypto-quant doctor",
+        )
 
 
 def _aside(snapshot: Snapshot) -> Iterator[Problem]:
@@ -189,16 +251,13 @@ def _aside(snapshot: Snapshot) -> Iterator[Problem]:
     told = [f"{counted(rows, 'row')} set aside"] * bool(rows) + [f"{counted(frames, 'frame')} set aside"] * bool(frames)
     told += [f"{counted(conflicts, 'trade')} came with another content"] * bool(conflicts)
     if told:
-        yield Problem(
-            Level.NOTE, ", ".join(told), "They are kept with their reasons in set-aside/ of the data directory"
-        )
+        yield _note(", ".join(told), "They are kept with their reasons in set-aside/ of the data directory")
 
 
 def _files(snapshot: Snapshot) -> Iterator[Problem]:
     process = snapshot.process
     if process.open_files_limit and process.open_files > FILES_SHARE_MOST * process.open_files_limit:
-        yield Problem(
-            Level.NOTE,
+        yield _note(
             f"{process.open_files:,} files are open of {process.open_files_limit:,} allowed",
             "Raise the limit: ulimit -n, LimitNOFILE of systemd",
         )

@@ -144,12 +144,12 @@ async def test_two_recorders_are_a_choice_and_the_worst_is_told(look: Look) -> N
     async with serving(page_app(boards, Readings(None))) as address:
         page = (await look(address, database=False)).page
         await expect(page.locator(".recorder")).to_have_count(2)
-        await expect(page).to_have_title("! 9 trades are missing — crypto-quant")
+        await expect(page).to_have_title("! 9 trades missing — crypto-quant")
         await page.locator(".recorder[data-key='77']").click()
         await expect(page.locator("#title")).to_have_text("Complete · live")
-        await expect(page).to_have_title("! 9 trades are missing — crypto-quant")
+        await expect(page).to_have_title("! 9 trades missing — crypto-quant")
         await page.locator(".recorder[data-key='78']").click()
-        await expect(page.locator("#title")).to_have_text("9 trades are missing")
+        await expect(page.locator("#title")).to_have_text("9 trades missing")
 
 
 WARM, HOUR = 600, 3600

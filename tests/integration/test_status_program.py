@@ -101,7 +101,7 @@ async def test_what_is_wrong_comes_with_its_remedy_and_exit_code_1(tmp_path: Pat
     )  # fmt: skip
     done = await status(tmp_path)
     assert done.code == 1
-    assert "✘ 1 gap open, 5 missing: btcusdt\n" in done.out
+    assert "✘ 5 trades missing: btcusdt: asked\n" in done.out
     assert "crypto-quant repair btcusdt\n" in done.out
     assert "btcusdt ids 5 to 9 (5): asked\n" in done.out
     assert "01:46:40 warning Link lost cause=�[31mreset\n" in done.out
@@ -120,7 +120,10 @@ async def test_the_snapshot_is_there_for_programs(tmp_path: Path, shown: BoardWr
     assert (told["format"], told["well"], told["database"]) == (1, False, None)
     [one] = told["recorders"]
     assert (one["alive"], one["well"], one["snapshot"]["pid"]) == (True, False, os.getpid())
-    assert one["problems"][0]["level"] == "wrong"
+    [problem] = one["problems"]
+    assert list(problem) == ["level", "what", "remedy", "cause", "since_ns", "urgent"]
+    assert (problem["level"], problem["what"], problem["urgent"]) == ("wrong", "1 of 1 link down", True)
+    assert problem["since_ns"] == one["snapshot"]["links"][0]["since_ns"]
     assert one["snapshot"]["streams"][0]["stream"] == "btcusdt@aggTrade"
 
 
@@ -131,7 +134,7 @@ async def test_a_killed_one_is_told_as_dead(tmp_path: Path) -> None:
     done = await status(tmp_path)
     assert (alive.code, done.code) == (0, 1)
     assert "✘ died" in done.out
-    assert "it died, last seen" in done.out
+    assert "✘ Recorder down for" in done.out
     assert "Start it again" in done.out
     told = json.loads((await status(tmp_path, "--json")).out)
     assert [each["alive"] for each in told["recorders"]] == [False]

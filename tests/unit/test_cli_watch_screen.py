@@ -77,7 +77,7 @@ def test_it_is_always_as_large_as_the_terminal(width: int, height: int, alive: b
 
 def test_on_forty_columns_what_matters_is_left() -> None:
     lines = texts(seeing(of(snapshot(streams=STREAMS))), 40, 20)
-    assert "✘ 1 gap open, 9 missing: ccc" in lines
+    assert "✘ 9 trades missing: ccc" in lines
     [heading] = [line for line in lines if line.startswith("symbol")]
     assert heading.split() == ["symbol", "stream", "rate/s", "age", "gaps", "state"]
     assert symbols(lines) == ["ddd", "ccc", "bbb", "aaa"]
@@ -118,7 +118,7 @@ def test_a_living_one_is_looked_at_before_a_dead_one() -> None:
 def test_the_streams_of_a_dead_one_are_not_called_live() -> None:
     lines = texts(seeing(of(snapshot(), alive=False), now_ns=NOW_NS + 90 * NS_PER_S))
     assert symbols(lines) == []
-    assert "✘ it died, last seen 1 min 30 s ago" in lines
+    assert "✘ Recorder down for 1 min 30 s: it ended unexpectedly" in lines
 
 
 def test_the_interval_goes_through_steps_and_stops_at_their_ends() -> None:
@@ -134,9 +134,10 @@ def test_the_interval_goes_through_steps_and_stops_at_their_ends() -> None:
 
 
 def test_problems_of_one_line_each_where_there_is_little_room() -> None:
-    found = [health.Problem(health.Level.WRONG, f"problem {at}", "do something") for at in range(2)]
-    assert [line.plain for line in view.problem_lines(found, 80)] == [
+    found = [health.Problem(level=health.Level.WRONG, what=f"problem {at}", remedy="do something") for at in range(2)]
+    assert [line.plain for line in view.problem_lines(found, NOW_NS, 80)] == [
         "✘ problem 0", "  do something", "✘ problem 1", "  do something",
     ]  # fmt: skip
-    wrapped = view.problem_lines([health.Problem(health.Level.NOTE, "one two three four")], 12)
+    note = health.Problem(level=health.Level.NOTE, what="one two three four")
+    wrapped = view.problem_lines([note], NOW_NS, 12)
     assert [line.plain for line in wrapped] == ["! one two", "  three four"]

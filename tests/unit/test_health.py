@@ -10,9 +10,20 @@ from snapshots import NOW_NS, link, snapshot, stream
 from crypto_quant import health
 from crypto_quant.health import Level, Problem
 from crypto_quant.market import NS_PER_S
-from crypto_quant.snapshot import DiskView, GapView, LinkState, Phase, ProcessView, SpoolView, StoreView, StreamState
+from crypto_quant.snapshot import (
+    DiskView,
+    GapView,
+    LinkState,
+    Phase,
+    ProcessView,
+    SpoolView,
+    Spread,
+    StoreView,
+    StreamState,
+)
 
 GIB = 1024**3
+AWAY = StoreView(database="db:5432/x", away_since_ns=NOW_NS - 60 * NS_PER_S, cause="refused")
 
 
 def found(now_ns: int = NOW_NS, **fields: Any) -> list[Problem]:
@@ -21,60 +32,104 @@ def found(now_ns: int = NOW_NS, **fields: Any) -> list[Problem]:
 
 def test_one_that_is_well_has_no_problem() -> None:
     assert found() == []
-    assert health.is_well([])
+    assert health.is_well(snapshot(), [])
 
 
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
-        ({"phase": Phase.STARTING}, "starting: not every link"),
-        ({"phase": Phase.PAUSED}, "reading is paused: 12 rows wait"),
-        ({"phase": Phase.DRAINING}, "it is ending: 12 rows"),
-        ({"phase": Phase.ENDED}, "it has ended"),
-        ({"links": ()}, "no link"),
+        ({"phase": Phase.PAUSED}, "Reading paused: 12 rows wait"),
+        ({"phase": Phase.ENDED}, "Recorder ended"),
         ({"links": (link(), link(2, LinkState.WAITING, attempt=3, cause="reset"))},
-         "1 of 2 links down: link 2 waiting for 12 s, attempt 4 (reset)"),
-        ({"links": (link(1, LinkState.CONNECTING),)}, "1 of 1 link down: link 1 connecting"),
-        ({"store": StoreView(database="db:5432/x", away_since_ns=NOW_NS - 60 * NS_PER_S, cause="refused")},
-         "the database has been away for 1 min: refused"),
-        ({"spool": SpoolView(directory="/s", refused="No space left", limit_bytes=9)}, "takes no more: No space left"),
-        ({"spool": SpoolView(directory="/s", rows=9, bytes=801, limit_bytes=1000)}, "the spool is 80% full"),
+         "1 of 2 links down for 12 s: link 2 waiting, attempt 4 (reset)"),
+        ({"store": AWAY}, "Database away for 1 min: refused"),
+        ({"spool": SpoolView(directory="/s", rows=9, bytes=801, limit_bytes=1000)}, "The spool is 80% full"),
         ({"streams": (stream(state=StreamState.DOWN),)}, "1 stream carried by no link: btcusdt@aggTrade"),
-        ({"streams": (stream(gaps=2, missing=1204), stream("ethusdt", "5m", gaps=1, missing=1))},
-         "3 gaps open, 1,205 missing: btcusdt, ethusdt"),
-        ({"gaps": (GapView(symbol="btcusdt", first=5, last=9),)}, "1 gap open, 5 missing: btcusdt"),
-        ({"disks": (DiskView(path="/d", free_bytes=GIB // 3, total_bytes=GIB),)}, "disk of /d is nearly full: 358 MB"),
+        ({"streams": (stream(gaps=2, missing=1204), stream("ethusdt", "5m", missing=1, state=StreamState.QUIET))},
+         "1,204 trades and 1 candle missing: btcusdt, ethusdt"),
+        ({"gaps": (GapView(symbol="btcusdt", first=5, last=9, note="asked twice"),)},
+         "5 trades missing: btcusdt: asked twice"),
+        ({"counts": {"gaps_open": 2, "trades_missing": 1}}, "1 trade missing"),
+        ({"counts": {"gaps_open": 2}}, "Trades missing"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_told(fields: dict[str, Any], says: str) -> None:
     [problem] = found(**fields)
+    assert says in problem.line(NOW_NS)
+    assert (problem.level, problem.urgent) == (Level.WRONG, False)
+    assert problem.remedy
+    assert not health.is_well(snapshot(), [problem])
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"links": ()}, "No link"),
+        ({"links": (link(1, LinkState.CONNECTING),)}, "1 of 1 link down for 12 s: link 1 connecting"),
+        ({"store": AWAY, "spool": SpoolView()}, "Database away"),
+        ({"spool": SpoolView(directory="/s", refused="No space left", limit_bytes=9)}, "takes no more: No space left"),
+        ({"disks": (DiskView(path="/d", free_bytes=GIB // 3, total_bytes=GIB),)}, "disk of /d is nearly full: 358 MB"),
+    ],
+)
+def test_what_records_nothing_or_has_nowhere_to_go_is_urgent(fields: dict[str, Any], says: str) -> None:
+    [problem] = found(**fields)
+    assert says in problem.line(NOW_NS)
+    assert (problem.level, problem.urgent) == (Level.WRONG, True)
+    assert problem.remedy
+
+
+@pytest.mark.parametrize(
+    ("fields", "says", "well"),
+    [
+        ({"phase": Phase.STARTING}, "Starting: not every link", False),
+        ({"phase": Phase.STARTING, "links": (link(1, LinkState.CONNECTING),)}, "Starting", False),
+        ({"phase": Phase.STARTING, "links": (), "streams": (stream(state=StreamState.DOWN),)}, "Starting", False),
+        ({"phase": Phase.DRAINING, "links": ()}, "Ending: 12 rows", False),
+        ({"spool": SpoolView(directory="/s", rows=9, bytes=800, limit_bytes=1000)}, "9 rows on their way", True),
+        ({"spool": SpoolView(directory="/s", rows=9), "commit_lag": Spread(p99_ms=90_000.0)}, "9 rows on their", True),
+    ],
+)
+def test_what_is_on_its_way_needs_nothing(fields: dict[str, Any], says: str, well: bool) -> None:
+    """And it is well all the same only when it records."""
+    [problem] = found(**fields)
     assert says in problem.what
-    assert problem.level is Level.WRONG
-    assert not health.is_well([problem])
+    assert (problem.level, problem.urgent) == (Level.BUSY, False)
+    assert health.is_well(snapshot(**fields), [problem]) is well
+
+
+def test_a_start_that_fails_is_not_only_a_start() -> None:
+    failed = link(1, LinkState.WAITING, attempt=2, cause="refused")
+    wrong, start = found(phase=Phase.STARTING, links=(failed,))
+    assert "1 of 1 link down for 12 s: link 1 waiting, attempt 3 (refused)" in wrong.line(NOW_NS)
+    assert start.level is Level.BUSY
 
 
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
         ({"streams": (stream(state=StreamState.QUIET),)}, "1 stream quieter than usual: btcusdt@aggTrade"),
-        ({"spool": SpoolView(directory="/s", rows=9, bytes=800, limit_bytes=1000)}, "9 rows wait in the spool"),
         ({"disks": (DiskView(path="/d", free_bytes=4 * GIB, total_bytes=100 * GIB),)}, "(4.0%)"),
         ({"counts": {"trades_set_aside": 2, "candles_set_aside": 1, "frames_set_aside": 1, "trades_conflicting": 5}},
          "3 rows set aside, 1 frame set aside, 5 trades came with another content"),
+        ({"commit_lag": Spread(p99_ms=9000.0)}, "late: 9,000 ms after their arrival"),
+        ({"disks": (DiskView(path="/d", free_bytes=9 * GIB, total_bytes=4000 * GIB),)}, "(0.2%)"),
         ({"process": ProcessView(open_files=900, open_files_limit=1024)}, "900 files are open of 1,024"),
     ],
 )  # fmt: skip
 def test_what_is_worth_a_look_leaves_it_well(fields: dict[str, Any], says: str) -> None:
     [problem] = found(**fields)
     assert says in problem.what
-    assert problem.level is Level.NOTE
-    assert health.is_well([problem])
+    assert (problem.level, problem.urgent) == (Level.NOTE, False)
+    assert problem.remedy
+    assert health.is_well(snapshot(**fields), [problem])
 
 
 @pytest.mark.parametrize(
     "fields",
     [
         {"disks": (DiskView(path="/d", free_bytes=6 * GIB, total_bytes=100 * GIB),)},
+        {"disks": (DiskView(path="/d", free_bytes=11 * GIB, total_bytes=4000 * GIB),)},
+        {"commit_lag": Spread(p99_ms=5000.0)},
         {"disks": (DiskView(path="/proc", free_bytes=GIB, total_bytes=0),)},
         {"process": ProcessView(open_files=819, open_files_limit=1024)},
         {"process": ProcessView(open_files=9, open_files_limit=0)},
@@ -95,7 +150,8 @@ def test_one_that_shows_nothing_new_hangs() -> None:
     limit_ns = int(health.STALE_S * NS_PER_S)
     assert found(NOW_NS + limit_ns) == []
     [problem] = found(NOW_NS + limit_ns + 1)
-    assert "shown nothing for 5 s" in problem.what
+    assert problem.line(NOW_NS + limit_ns + 1) == "Nothing new from the recorder for 5 s"
+    assert problem.urgent
 
 
 def test_a_clock_that_was_set_back_makes_nothing_stale() -> None:
@@ -103,21 +159,38 @@ def test_a_clock_that_was_set_back_makes_nothing_stale() -> None:
 
 
 def test_a_dead_one_is_told_with_when_it_was_seen_and_nothing_else() -> None:
-    [problem] = health.problems(snapshot(phase=Phase.PAUSED, links=()), alive=False, now_ns=NOW_NS + 125 * NS_PER_S)
-    assert problem.what == "it died, last seen 2 min 5 s ago"
+    now_ns = NOW_NS + 125 * NS_PER_S
+    [problem] = health.problems(snapshot(phase=Phase.PAUSED, links=()), alive=False, now_ns=now_ns)
+    assert problem.line(now_ns) == "Recorder down for 2 min 5 s: it ended unexpectedly"
+    assert problem.urgent
     assert "Start it again" in problem.remedy
 
 
 @pytest.mark.parametrize(("alive", "says"), [(True, "just started"), (False, "died before")])
 def test_an_empty_board_is_told(alive: bool, says: str) -> None:
     [problem] = health.problems(None, alive=alive, now_ns=NOW_NS)
-    assert says in problem.what
+    assert says in problem.cause
     assert problem.level is Level.WRONG
+    assert not health.is_well(None, [])
+
+
+def test_one_that_ended_in_order_did_not_die() -> None:
+    for alive in (True, False):
+        [problem] = health.problems(snapshot(phase=Phase.ENDED), alive=alive, now_ns=NOW_NS + 60 * NS_PER_S)
+        assert problem.what == "Recorder ended, in order"
 
 
 def test_what_is_wrong_comes_before_what_is_worth_a_look() -> None:
-    levels = [each.level for each in found(phase=Phase.PAUSED, streams=(stream(state=StreamState.QUIET),), links=())]
-    assert levels == [Level.WRONG, Level.WRONG, Level.NOTE]
+    quiet = stream(state=StreamState.QUIET)
+    told = found(phase=Phase.PAUSED, streams=(quiet,), links=(), spool=SpoolView(directory="/s", rows=1))
+    assert [each.level for each in told] == [Level.WRONG, Level.WRONG, Level.NOTE, Level.BUSY]
+    assert [each.urgent for each in told] == [True, False, False, False]
+
+
+def test_streams_are_not_told_when_every_link_is_down() -> None:
+    down = stream(state=StreamState.DOWN)
+    assert len(found(links=(link(1, LinkState.WAITING),), streams=(down,))) == 1
+    assert len(found(links=(link(1, LinkState.WAITING), link(2)), streams=(down,))) == 2
 
 
 def test_a_hostile_symbol_is_quoted_in_the_command_that_people_copy() -> None:
@@ -140,4 +213,6 @@ def test_one_that_is_not_ready_is_not_well(phase: Phase, states: list[LinkState]
         store=StoreView(database="db", away_since_ns=NOW_NS if away else None),
     )  # fmt: skip
     if not seen.ready:
-        assert not health.is_well(health.problems(seen, alive=True, now_ns=NOW_NS))
+        told = health.problems(seen, alive=True, now_ns=NOW_NS)
+        assert told
+        assert not health.is_well(seen, told)

@@ -163,7 +163,9 @@ def test_one_that_hangs_is_told_of_though_its_board_does_not_change() -> None:
     boards.unchanged[Path("77.board")] = 8.0
     feed.look()
     _, message, _ = heard(feed, seen)
-    assert message["parts"]["head"]["verdict"]["title"] == "The recorder has shown nothing new for 8 s"
+    found = message["parts"]["head"]["verdict"]
+    assert (found["level"], found["title"]) == ("bad", "Nothing new from the recorder")
+    assert found["ailments"][0]["since"] == message["parts"]["head"]["taken"]
 
 
 async def test_closing_lets_everybody_go() -> None:

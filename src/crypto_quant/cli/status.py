@@ -72,7 +72,7 @@ def status(
     found = look(directory, pid)
     now_ns = time.time_ns()
     told = [health.problems(each.snapshot, alive=each.alive, now_ns=now_ns) for each in found]
-    well = bool(found) and all(map(health.is_well, told))
+    well = bool(found) and all(health.is_well(each.snapshot, of) for each, of in zip(found, told, strict=True))
     held = None if any(each.alive for each in found) else _held(settings)
     if as_json:
         click.echo(_document(found, told, held, directory, well, now_ns))
@@ -139,8 +139,8 @@ def _document(
 ) -> bytes:
     recorders = [
         {
-            "board": str(each.path), "alive": each.alive, "well": health.is_well(problems), "problems": problems,
-            "snapshot": each.snapshot,
+            "board": str(each.path), "alive": each.alive, "well": health.is_well(each.snapshot, problems),
+            "problems": problems, "snapshot": each.snapshot,
         }
         for each, problems in zip(found, told, strict=True)
     ]  # fmt: skip
@@ -179,9 +179,12 @@ def _recorder(found: Board, problems: Sequence[health.Problem], now_ns: int, wid
     """Return everything that there is to be said of a recorder; in a pipe (no width) all of its streams and gaps."""
     snapshot = found.snapshot
     if snapshot is None:
-        return [Text(f"recorder, pid {found.path.stem}", style=view.HEADING), *view.problem_lines(problems, width)]
+        return [
+            Text(f"recorder, pid {found.path.stem}", style=view.HEADING),
+            *view.problem_lines(problems, now_ns, width),
+        ]
     wide = width or 100
-    lines = [*view.head(snapshot, now_ns, wide, alive=found.alive), *view.problem_lines(problems, width)]
+    lines = [*view.head(snapshot, now_ns, wide, alive=found.alive), *view.problem_lines(problems, now_ns, width)]
     # what the streams of a dead one did is no more
     shown_streams = snapshot.streams if found.alive else ()
     streams = view.ordered(shown_streams, view.Order.PROBLEMS, now_ns)

@@ -29,6 +29,7 @@ _MARKS = {
     Phase.DRAINING: ("◌", WORTH_A_LOOK),
     Phase.ENDED: ("◌", WORTH_A_LOOK),
 }
+_PROBLEMS = {Level.WRONG: ("✘", f"{HEADING} {BAD}"), Level.NOTE: ("!", WORTH_A_LOOK), Level.BUSY: ("…", "")}
 _STATES = {StreamState.LIVE: GOOD, StreamState.QUIET: WORTH_A_LOOK, StreamState.DOWN: BAD}
 _LEVELS = {"warning": WORTH_A_LOOK, "error": BAD, "critical": BAD}
 
@@ -59,11 +60,12 @@ class _Column(NamedTuple):
 
 def head(snapshot: Snapshot, now_ns: int, width: int, *, alive: bool = True) -> list[Text]:
     """Return who it is and how it does, in as many lines as the width asks for."""
-    mark, style = _MARKS[snapshot.phase] if alive else ("✘", BAD)
+    died = not alive and snapshot.phase is not Phase.ENDED
+    mark, style = ("✘", BAD) if died else _MARKS[snapshot.phase]
     up = span((now_ns - snapshot.started_ns) / NS_PER_S)
     who = [
         _field("", f"crypto-quant {snapshot.version}", HEADING),
-        _field("", f"{mark} {snapshot.phase if alive else 'died'}", f"{HEADING} {style}"),
+        _field("", f"{mark} {'died' if died else snapshot.phase}", f"{HEADING} {style}"),
         *([_field("up", up)] if alive else []),
         _field("", snapshot.venue),
         _field("pid", str(snapshot.pid)),
@@ -120,13 +122,12 @@ def _flowed(fields: Sequence[Text], width: int) -> list[Text]:
 # -- what is wrong, and what happened ---------------------------------------------------------------------
 
 
-def problem_lines(problems: Sequence[Problem], width: int | None = None) -> list[Text]:
+def problem_lines(problems: Sequence[Problem], now_ns: int, width: int | None = None) -> list[Text]:
     """Return each with its remedy below it, as many lines as they take in a width (None: one each)."""
     lines = []
     for each in problems:
-        wrong = each.level is Level.WRONG
-        mark, style = ("✘", BAD) if wrong else ("!", WORTH_A_LOOK)
-        lines += _wrapped(f"{mark} ", printable(each.what), f"{HEADING} {style}" if wrong else style, width)
+        mark, style = _PROBLEMS[each.level]
+        lines += _wrapped(f"{mark} ", printable(each.line(now_ns)), style, width)
         if each.remedy:
             lines += _wrapped("  ", printable(each.remedy), "", width)
     return lines

@@ -116,15 +116,18 @@ class Screen:
         problems = health.problems(board.snapshot, alive=board.alive, now_ns=self._now_ns)
         snapshot = board.snapshot
         if snapshot is None:
-            return [Text(f"recorder, pid {board.path.stem}", view.HEADING), *view.problem_lines(problems, width)]
+            return [
+                Text(f"recorder, pid {board.path.stem}", view.HEADING),
+                *view.problem_lines(problems, self._now_ns, width),
+            ]
         low = room < _LOW
         # what matters most comes first
         top = view.head(snapshot, self._now_ns, width, alive=board.alive)[: max(2, room // 5) if low else None]
-        wrong = view.problem_lines(problems, width)
+        wrong = view.problem_lines(problems, self._now_ns, width)
         # a third of the screen at most: worst first, and without the remedies before anything is left out
         most = max(2, room // 3)
         if len(wrong) > most:
-            wrong = [view.problem_lines([each])[0] for each in problems]
+            wrong = [view.problem_lines([each], self._now_ns)[0] for each in problems]
         if len(wrong) > most:
             left = len(wrong) - most + 1
             wrong = [*wrong[: most - 1], Text(f"  and {left} more: crypto-quant status", view.LABEL)]

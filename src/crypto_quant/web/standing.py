@@ -10,7 +10,8 @@ from crypto_quant.seams import Clock
 from crypto_quant.snapshot import LinkState, Phase, Snapshot
 from crypto_quant.web.follow import Follower
 
-# A recorder shows itself once a second, from its event loop. One that has shown nothing for so long hangs.
+# A recorder shows itself once a second, from its event loop. One that has shown nothing for so long hangs. It is twice
+# what people are told by (``health.STALE_S``): supervisors restart by it, and alerts wake somebody.
 STALE_S = 10.0
 
 

@@ -21,16 +21,19 @@ export function verdict(head, now) {
     "no id is missing", `${head.linksUp} of ${head.links} ${head.links === 1 ? "link" : "links"} up`,
     "the database takes rows", head.spool.rows ? "" : "nothing in the spool",
   ].filter(Boolean);
-  const wanted = JSON.stringify([found.ailments, proofs]);
+  const ailments = found.ailments.filter((each) => each.what !== found.title || each.cause || each.remedy);
+  const wanted = JSON.stringify([ailments, proofs]);
   if (list.dataset.shown !== wanted) {
     list.dataset.shown = wanted;
     list.classList.toggle("proofs", proofs.length > 0);
     if (proofs.length) list.replaceChildren(...proofs.map((proof) => el("li", { text: proof })));
-    else list.replaceChildren(...found.ailments.map((each) => el("li", { data: { level: each.level } },
+    else list.replaceChildren(...ailments.map((each) => el("li", { data: { level: each.level } },
       each.what === found.title ? null : el("b", { text: format.name(each.what) }),
-      each.cause ? el("em", { text: format.name(each.cause) }) : null, each.remedy ? el("span", { text: format.name(each.remedy) }) : null)));
+      each.since || each.cause ? el("em", { text: format.name(reason(each)) }) : null, each.remedy ? el("span", { text: format.name(each.remedy) }) : null)));
   }
 }
+
+const reason = ({ since, cause }) => [since ? `since ${format.moment(since)}` : "", cause].filter(Boolean).join(": ");
 
 export function nobody() {
   byId("verdict").dataset.level = "off";
