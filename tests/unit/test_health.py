@@ -23,6 +23,7 @@ from crypto_quant.snapshot import (
 )
 
 GIB = 1024**3
+DOWN = stream(state=StreamState.DOWN)
 AWAY = StoreView(database="db:5432/x", away_since_ns=NOW_NS - 60 * NS_PER_S, cause="refused")
 
 
@@ -44,7 +45,7 @@ def test_one_that_is_well_has_no_problem() -> None:
          "1 of 2 links down for 12 s: link 2 waiting, attempt 4 (reset)"),
         ({"store": AWAY}, "Database away for 1 min: refused"),
         ({"spool": SpoolView(directory="/s", rows=9, bytes=801, limit_bytes=1000)}, "The spool is 80% full"),
-        ({"streams": (stream(state=StreamState.DOWN),)}, "1 stream carried by no link: btcusdt@aggTrade"),
+        ({"streams": (DOWN,)}, "1 stream carried by no link: btcusdt@aggTrade"),
         ({"streams": (stream(gaps=2, missing=1204), stream("ethusdt", "5m", missing=1, state=StreamState.QUIET))},
          "1,204 trades and 1 candle missing: btcusdt, ethusdt"),
         ({"gaps": (GapView(symbol="btcusdt", first=5, last=9, note="asked twice"),)},
@@ -83,8 +84,14 @@ def test_what_records_nothing_or_has_nowhere_to_go_is_urgent(fields: dict[str, A
     [
         ({"phase": Phase.STARTING}, "Starting: not every link", False),
         ({"phase": Phase.STARTING, "links": (link(1, LinkState.CONNECTING),)}, "Starting", False),
-        ({"phase": Phase.STARTING, "links": (), "streams": (stream(state=StreamState.DOWN),)}, "Starting", False),
+        ({"phase": Phase.STARTING, "links": (), "streams": (DOWN,)}, "Starting", False),
+        (
+            {"phase": Phase.STARTING, "links": (link(), link(2, LinkState.CONNECTING)), "streams": (DOWN,)},
+            "Starting",
+            False,
+        ),
         ({"phase": Phase.DRAINING, "links": ()}, "Ending: 12 rows", False),
+        ({"phase": Phase.DRAINING, "streams": (DOWN,)}, "Ending: 12 rows", False),
         ({"spool": SpoolView(directory="/s", rows=9, bytes=800, limit_bytes=1000)}, "9 rows on their way", True),
         ({"spool": SpoolView(directory="/s", rows=9), "commit_lag": Spread(p99_ms=90_000.0)}, "9 rows on their", True),
     ],
@@ -188,9 +195,8 @@ def test_what_is_wrong_comes_before_what_is_worth_a_look() -> None:
 
 
 def test_streams_are_not_told_when_every_link_is_down() -> None:
-    down = stream(state=StreamState.DOWN)
-    assert len(found(links=(link(1, LinkState.WAITING),), streams=(down,))) == 1
-    assert len(found(links=(link(1, LinkState.WAITING), link(2)), streams=(down,))) == 2
+    assert len(found(links=(link(1, LinkState.WAITING),), streams=(DOWN,))) == 1
+    assert len(found(links=(link(1, LinkState.WAITING), link(2)), streams=(DOWN,))) == 2
 
 
 def test_a_hostile_symbol_is_quoted_in_the_command_that_people_copy() -> None:
