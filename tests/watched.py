@@ -1,4 +1,4 @@
-"""Recorders that are only shown: whole snapshots, boards that nobody need record for, and a watching process."""
+"""Recorders that are only shown: boards that nobody need record for, and a process that watches them."""
 
 import asyncio
 import os
@@ -8,53 +8,21 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
+from snapshots import snapshot
+
+from crypto_quant.market import NS_PER_S
 from crypto_quant.ops import board
 from crypto_quant.ops.clock import SystemClock
 from crypto_quant.ops.companion import Plan
 from crypto_quant.ops.listening import listen
-from crypto_quant.snapshot import (
-    DiskView,
-    LinkState,
-    LinkView,
-    Phase,
-    ProcessView,
-    Snapshot,
-    SpoolView,
-    Spread,
-    StoreView,
-    StreamState,
-    StreamView,
-)
+from crypto_quant.snapshot import Snapshot
 from crypto_quant.web.service import watch
 
-HOSTILE = '币安人生"\\\n<img src=x onerror=alert(1)>'
 
-
-def stream(symbol: str = "btcusdt", **more: Any) -> StreamView:
-    values: dict[str, Any] = {
-        "stream": f"{symbol}@aggTrade", "symbol": symbol, "timeframe": None, "state": StreamState.LIVE, "last": 7,
-        "seen_ns": SystemClock().now_ns(), "rate": 12.5, "lag_ms": 40.0,
-    }  # fmt: skip
-    return StreamView(**{**values, **more})
-
-
-def snapshot(**more: Any) -> Snapshot:
-    """Return a snapshot of a recorder that is well, taken just now."""
+def fresh(**fields: Any) -> Snapshot:
+    """Return a snapshot of this process, a recorder that is well, taken just now."""
     now_ns = SystemClock().now_ns()
-    spread = Spread(p50_ms=1.0, p95_ms=2.0, p99_ms=3.0, count=5, sum_ms=9.5, buckets=((0.5, 1), (4.0, 5)))
-    values: dict[str, Any] = {
-        "version": "0.1.0", "pid": os.getpid(), "started_ns": now_ns - 60_000_000_000, "taken_ns": now_ns,
-        "phase": Phase.RECORDING, "venue": "spot", "symbols": 1, "source": "ws://127.0.0.1:1",
-        "exchange_ns": now_ns - 50_000_000, "counts": {"trades_written": 41, "pending_trades": 3, "gaps_open": 2},
-        "commit_lag": spread, "event_lag": spread, "write_time": spread,
-        "store": StoreView(database="127.0.0.1:5432/test", tier="timescaledb", last_commit_ns=now_ns),
-        "spool": SpoolView(directory="/spool", limit_bytes=1 << 30),
-        "disks": (DiskView(path="/data", free_bytes=5, total_bytes=9),),
-        "process": ProcessView(resident_bytes=1, cpu_seconds=2.5, open_files=3, open_files_limit=4),
-        "links": (LinkView(link=1, state=LinkState.DELIVERING, since_ns=now_ns, streams=1),),
-        "streams": (stream(),), "events": {"Gap found": 2},
-    }  # fmt: skip
-    return Snapshot(**{**values, **more})
+    return snapshot(**{"pid": os.getpid(), "started_ns": now_ns - 60 * NS_PER_S, "taken_ns": now_ns, **fields})
 
 
 @contextmanager

@@ -6,9 +6,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from aiohttp import web
-from boards import Boards, later, snapshot, stream
+from boards import Boards
 from playwright.async_api import expect
 from records import record_on, trade
+from snapshots import later, snapshot, stream
 
 from crypto_quant.snapshot import GapView, Happening, LinkState, LinkView, StoreView, StreamState
 from crypto_quant.web.feed import Feed

@@ -3,7 +3,7 @@
 import asyncio
 from pathlib import Path
 
-from watched import ask, shown, snapshot, watching
+from watched import ask, fresh, shown, watching
 
 from crypto_quant.web.page import HEADERS
 
@@ -11,7 +11,7 @@ TOKEN = "0123456789abcdef0123"
 
 
 async def test_the_page_wants_the_token_once(tmp_path: Path) -> None:
-    with shown(tmp_path, snapshot()):
+    with shown(tmp_path, fresh()):
         async with watching(tmp_path, token=TOKEN) as service:
             for path in ("/", "/events", "/api/series", "/static/app.js"):
                 status, headers, _ = await ask(service.page, path)
@@ -29,7 +29,7 @@ async def test_the_page_wants_the_token_once(tmp_path: Path) -> None:
 
 
 async def test_the_page_stands_beside_the_probes(tmp_path: Path) -> None:
-    with shown(tmp_path, snapshot()):
+    with shown(tmp_path, fresh()):
         async with watching(tmp_path) as service:
             assert (await ask(service.page, "/"))[0] == 200
             assert (await ask(service.page, "/livez"))[0] == 200
@@ -43,7 +43,7 @@ async def test_the_page_stands_beside_the_probes(tmp_path: Path) -> None:
 
 
 async def test_it_ends_while_streams_are_open(tmp_path: Path) -> None:
-    with shown(tmp_path, snapshot()):
+    with shown(tmp_path, fresh()):
         async with watching(tmp_path) as service:
             reader, writer = await asyncio.open_connection("127.0.0.1", service.page)
             writer.write(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from watched import Watching, ask, free_port, shown, snapshot, watching
+from watched import Watching, ask, free_port, fresh, shown, watching
 
 from crypto_quant.errors import ConfigError
 from crypto_quant.ops.listening import listen
@@ -26,7 +26,7 @@ TOKEN = "a-token-that-nobody-guesses"
 @pytest.fixture
 async def well(tmp_path: Path) -> AsyncIterator[Watching]:
     """A service that watches one recorder that is well."""
-    with shown(tmp_path, snapshot()):
+    with shown(tmp_path, fresh()):
         async with watching(tmp_path) as running:
             yield running
 
@@ -72,7 +72,7 @@ async def test_head_404_and_405_are_plain(well: Watching) -> None:
 
 async def test_a_scrape_while_the_database_is_away_is_answered_and_says_so(tmp_path: Path) -> None:
     away = StoreView(database="192.0.2.1:5432/nowhere", away_since_ns=1, cause="timed out")
-    with shown(tmp_path, snapshot(store=away)):
+    with shown(tmp_path, fresh(store=away)):
         async with watching(tmp_path, database_url="postgresql://u:secret@192.0.2.1:5432/nowhere") as running:
             assert "cryptoquant_store_up{" in (await ask(running.metrics, "/metrics"))[2]
             assert (await ask(running.metrics, "/livez"))[0] == 200
@@ -85,7 +85,7 @@ async def test_a_scrape_while_the_database_is_away_is_answered_and_says_so(tmp_p
 async def test_a_recorder_that_comes_and_goes_is_noticed(tmp_path: Path) -> None:
     async with watching(tmp_path) as running:
         assert (await ask(running.metrics, "/livez"))[::2] == (503, "no recorder runs here\n")
-        with shown(tmp_path, snapshot()):
+        with shown(tmp_path, fresh()):
             await until(running, "/readyz", 200)
         await until(running, "/livez", 503)
         assert "cryptoquant_recorders 0.0" in (await ask(running.metrics, "/metrics"))[2]
@@ -120,7 +120,7 @@ async def test_a_name_that_was_pointed_here_is_refused(well: Watching, host: str
 
 
 async def test_beyond_loopback_the_page_wants_the_token_and_metrics_do_not(tmp_path: Path) -> None:
-    with shown(tmp_path, snapshot()):
+    with shown(tmp_path, fresh()):
         async with watching(tmp_path, host="0.0.0.0", token=TOKEN) as running:  # noqa: S104
             assert (await ask(running.metrics, "/metrics", named="recorder:9464"))[0] == 200
             assert (await ask(running.page, "/livez", named="any.name"))[0] == 401
@@ -133,7 +133,7 @@ async def test_beyond_loopback_the_page_wants_the_token_and_metrics_do_not(tmp_p
 
 
 async def test_a_token_in_the_address_becomes_a_cookie_and_leaves_the_address(tmp_path: Path) -> None:
-    with shown(tmp_path, snapshot()):
+    with shown(tmp_path, fresh()):
         async with watching(tmp_path, token=TOKEN) as running:
             status, headers, _ = await ask(running.page, f"/livez?a=1&token={TOKEN}&b=2")
             assert (status, headers["location"]) == (303, "/livez?a=1&b=2")
@@ -178,7 +178,7 @@ def test_a_token_that_could_be_guessed_is_refused() -> None:
 
 
 async def test_a_thousand_clients_are_bounded_and_the_metrics_answer_all_the_while(tmp_path: Path) -> None:
-    with shown(tmp_path, snapshot()):
+    with shown(tmp_path, fresh()):
         async with watching(tmp_path) as running:
             gate = asyncio.Semaphore(100)
 
@@ -229,7 +229,7 @@ async def _drip(writer: asyncio.StreamWriter) -> None:
 
 
 async def test_a_client_that_goes_in_mid_answer_harms_nobody(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    with shown(tmp_path, snapshot()):
+    with shown(tmp_path, fresh()):
         async with watching(tmp_path) as running:
             for _ in range(30):
                 _, writer = await asyncio.open_connection("127.0.0.1", running.metrics)
@@ -348,7 +348,7 @@ async def test_a_weak_token_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6 here")
 async def test_ipv6_loopback(tmp_path: Path) -> None:
-    with shown(tmp_path, snapshot()):
+    with shown(tmp_path, fresh()):
         async with watching(tmp_path, host="::1") as running:
             assert (await ask(running.page, "/livez", host="::1", named=f"[::1]:{running.page}"))[0] == 200
             assert (await ask(running.page, "/livez", host="::1", named="evil.example"))[0] == 403

@@ -5,7 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from boards import STARTED_NS, Boards, later, snapshot, stream
+from boards import Boards
+from snapshots import NOW_NS, later, snapshot, stream
 
 from crypto_quant.market import NS_PER_S
 from crypto_quant.snapshot import Phase
@@ -16,7 +17,7 @@ class Clock:
     """It is always the same time."""
 
     def now_ns(self) -> int:
-        return STARTED_NS
+        return NOW_NS
 
 
 def heard(feed: Feed, seen: Seen | None, wanted: str | None = None) -> tuple[str, dict[str, Any], Seen]:
@@ -101,14 +102,14 @@ def test_another_recorder_is_told_as_a_whole_and_history_goes_on() -> None:
     _, message, seen = heard(feed, seen)
     assert message["level"] == "bad"
     assert message["parts"]["head"]["verdict"]["level"] == "bad"
-    started_ns = STARTED_NS + 100 * NS_PER_S
+    started_ns = NOW_NS + 100 * NS_PER_S
     boards.show(snapshot(pid=78, started_ns=started_ns, taken_ns=started_ns + 1), name="78")
     feed.look()
     kind, message, seen = heard(feed, seen)
     assert (kind, message["recorder"]) == ("state", "78")
     assert {each["key"]: each["level"] for each in message["recorders"]} == {"77": "off", "78": "good"}
     # the one before, a break in the line, and the new one
-    assert [point[1] for point in message["points"]] == [12.0, None, 12.0]
+    assert [point[1] for point in message["points"]] == [1234.0, None, 1234.0]
     # the dead one is shown to whoever asks for it
     _, message, _ = heard(feed, None, "77")
     assert message["recorder"] == "77"
@@ -121,7 +122,8 @@ def test_another_recorder_is_told_as_a_whole_and_history_goes_on() -> None:
 def test_whoever_has_not_chosen_stays_with_one_of_several() -> None:
     boards = Boards()
     feed = Feed(boards, Clock())
-    first, second = snapshot(), snapshot(pid=78, started_ns=STARTED_NS + 1)
+    first = snapshot()
+    second = snapshot(pid=78, started_ns=first.started_ns + 1)
     seen = None
     for turn in range(1, 7):
         # they show themselves by turns
@@ -138,12 +140,12 @@ def test_a_process_id_that_is_used_again_is_another_recorder() -> None:
     feed = Feed(boards, Clock())
     boards.show(snapshot())
     feed.look()
-    started_ns = STARTED_NS + 100 * NS_PER_S
+    started_ns = NOW_NS + 100 * NS_PER_S
     boards.show(snapshot(started_ns=started_ns, taken_ns=started_ns + 1, phase=Phase.STARTING))
     feed.look()
     _, message, _ = heard(feed, None)
     assert message["parts"]["head"]["phase"] == "starting"
-    assert [point[1] for point in message["points"]] == [12.0, None, 12.0]
+    assert [point[1] for point in message["points"]] == [1234.0, None, 1234.0]
 
 
 def test_nobody_is_there() -> None:

@@ -8,7 +8,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_plain
 from prometheus_client.samples import Sample
-from watched import HOSTILE, snapshot, stream
+from snapshots import snapshot, stream
 
 from crypto_quant.flow.stats import PipelineStats
 from crypto_quant.snapshot import LinkState, LinkView, Phase, Snapshot, SpoolView, Spread, StoreView, StreamState
@@ -16,6 +16,7 @@ from crypto_quant.web import metrics
 from crypto_quant.web.metrics import Exposition
 from crypto_quant.web.standing import STALE_S, Standing
 
+HOSTILE = '币安人生"\\\n<img src=x onerror=alert(1)>'
 OWNER = {"recorder": "me", "venue": "spot"}
 # figures of the report that are told in another way, or are nobody's affair
 TOLD_OTHERWISE = {"links", "pool_limit", "pool_open", "pool_busy", "spool_bytes", "spool_records"}
@@ -40,7 +41,7 @@ def value(found: Iterable[Sample], name: str, **labels: str) -> float:
 
 @pytest.mark.parametrize("accept", ["", "application/openmetrics-text; version=1.0.0"])
 def test_what_a_snapshot_says_is_exported(accept: str) -> None:
-    shot = snapshot()
+    shot = snapshot(counts={"trades_written": 41, "pending_trades": 3, "gaps_open": 2})
     found = samples([standing(shot)], accept=accept)
     assert value(found, "up", **OWNER) == 1
     assert value(found, "ready", **OWNER) == 1
@@ -58,14 +59,14 @@ def test_what_a_snapshot_says_is_exported(accept: str) -> None:
     assert value(found, "links", state="delivering") == 1
     assert value(found, "links", state="waiting") == 0
     assert value(found, "events_total", event="Gap found") == 2
-    assert value(found, "disk_free_bytes", path="/data") == 5
+    assert value(found, "disk_free_bytes", path="/data") == 50 << 30
     assert value(found, "process_cpu_seconds_total") == 2.5
-    assert value(found, "stream_trades_per_second", symbol="btcusdt", stream="aggTrade") == 12.5
-    assert value(found, "stream_arrival_lag_seconds", symbol="btcusdt") == 0.04
-    assert value(found, "arrival_lag_least_seconds") == 0.04
+    assert value(found, "stream_trades_per_second", symbol="btcusdt", stream="aggTrade") == 1.5
+    assert value(found, "stream_arrival_lag_seconds", symbol="btcusdt") == 0.02
+    assert value(found, "arrival_lag_least_seconds") == 0.02
     [info] = [each for each in found if each.name == "cryptoquant_recorder_info"]
-    assert info.labels["version"] == "0.1.0"
-    assert info.labels["database"] == "127.0.0.1:5432/test"
+    assert info.labels["version"] == "1.2.3"
+    assert info.labels["database"] == "db:5432/market"
 
 
 def test_every_figure_of_the_report_is_told() -> None:
@@ -110,7 +111,8 @@ def test_without_a_recorder_there_is_a_number_to_alert_on() -> None:
 
 
 def test_two_recorders_do_not_mix() -> None:
-    found = samples([standing(snapshot(counts={"gaps_open": 1})), standing(snapshot(venue="other"), name="you")])
+    mine, yours = snapshot(counts={"gaps_open": 1}), snapshot(counts={"gaps_open": 2}, venue="other")
+    found = samples([standing(mine), standing(yours, name="you")])
     assert value(found, "gaps_open", recorder="me") == 1
     assert value(found, "gaps_open", recorder="you", venue="other") == 2
     assert value(found, "recorders") == 2
@@ -134,7 +136,7 @@ def test_streams_are_told_up_to_a_bound_and_those_left_out_are_counted() -> None
 
 
 def test_what_is_not_known_is_not_told() -> None:
-    candle = stream(stream="btcusdt@kline_1m", timeframe="1m", seen_ns=None, lag_ms=None, missing=4)
+    candle = stream(timeframe="1m", seen_ns=None, lag_ms=None, missing=4)
     shot = snapshot(
         streams=(candle,), exchange_ns=0, store=StoreView(database="d", away_since_ns=5, cause="gone"),
         commit_lag=Spread(), spool=SpoolView(refused="full"),

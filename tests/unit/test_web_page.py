@@ -11,7 +11,8 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from boards import Boards, later, snapshot, stream
+from boards import Boards
+from snapshots import later, snapshot, stream
 
 from crypto_quant.web import page
 from crypto_quant.web.page import page_app
@@ -128,7 +129,7 @@ async def test_a_stream_that_is_taken_up_again_goes_on(boards: Turning, monkeypa
         async with client.get("/events") as response:
             first, kind, message = await event(response)
             assert kind == "state"
-            assert message["parts"]["head"]["rate"] == 12.0
+            assert message["parts"]["head"]["rate"] == 1234.0
             boards.show(later(snapshot(), 1, rate=13.0))
             while "head" not in message["parts"] or message["parts"]["head"]["rate"] != 13.0:
                 _, kind, message = await event(response)
