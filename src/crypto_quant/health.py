@@ -215,7 +215,7 @@ def _missing(snapshot: Snapshot) -> Iterator[Problem]:
     command = f"crypto-quant repair {shlex.join(symbols[:_NAMED_MAX])}{venue}"
     yield _wrong(
         f"{' and '.join(told)} missing{f': {_names(symbols)}' if symbols else ''}",
-        f"They are fetched over REST by themselves; for what stays: {command}",
+        f"Unless --no-backfill was given, they are fetched over REST by themselves; for what stays: {command}",
         cause=next((each.note for each in gaps if each.note), ""),
     )
 

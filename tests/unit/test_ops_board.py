@@ -77,3 +77,16 @@ def test_a_killed_recorder_is_dead_and_the_next_one_clears_up(tmp_path: Path) ->
     mine = board.put_up(tmp_path)
     assert [each.path for each in board.boards(tmp_path)] == [mine.path]
     mine.take_down()
+
+
+def test_two_hosts_with_the_same_process_id_have_two_boards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Containers that share a volume: in each the recorder is number 1."""
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    monkeypatch.setattr("platform.node", lambda: "3f1c")
+    first = board.put_up(tmp_path)
+    first.show(snapshot(symbols=1))
+    monkeypatch.setattr("platform.node", lambda: "../9a2b")
+    second = board.put_up(tmp_path)
+    second.show(snapshot(symbols=2))
+    assert [each.snapshot and each.snapshot.symbols for each in board.boards(tmp_path)] == [1, 2]
+    assert second.path.parent == tmp_path

@@ -1,6 +1,5 @@
 """What ``record`` and ``serve`` share: where watchers are answered, and with which token."""
 
-import os
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -57,7 +56,7 @@ def accompanied(settings: Settings, listeners: Listeners, emit: Emit) -> Iterato
         yield
         return
     emit(listeners.told())
-    mine = data_dir(settings) / board.DIRECTORY / f"{os.getpid()}{board.SUFFIX}"
+    mine = board.own_path(data_dir(settings) / board.DIRECTORY)
     with Companion(plan_of(settings, listeners, only=str(mine)), listeners.all, emit):
         yield
 

@@ -7,6 +7,7 @@ of when the process ends, in whatever way, tells living recorders from dead ones
 
 import fcntl
 import os
+import platform
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
@@ -56,6 +57,12 @@ class BoardWriter:
             self._file = -1
 
 
+def own_path(directory: Path) -> Path:
+    """Return where the board of this process is; in containers that share a volume many a process is number 1."""
+    host = "".join(letter if letter.isalnum() else "-" for letter in platform.node())
+    return directory / f"{host}-{os.getpid()}{SUFFIX}"
+
+
 def put_up(directory: Path) -> BoardWriter:
     """Return a board of our own in ``directory``; files that dead recorders have left there are removed.
 
@@ -66,7 +73,7 @@ def put_up(directory: Path) -> BoardWriter:
         with suppress(OSError):
             if not _is_alive(path):
                 path.unlink()
-    path = directory / f"{os.getpid()}{SUFFIX}"
+    path = own_path(directory)
     # it gets its name when it is locked: nobody must take it for a dead recorder's
     unnamed = path.with_suffix(".new")
     unnamed.unlink(missing_ok=True)
@@ -78,7 +85,7 @@ def put_up(directory: Path) -> BoardWriter:
 
 
 def boards(directory: Path) -> Iterator[Board]:
-    """Yield what is shown in ``directory``, by process id; what cannot be read is left out."""
+    """Yield what is shown in ``directory``, by host and process id; what cannot be read is left out."""
     for path in sorted(directory.glob(f"*{SUFFIX}"), key=lambda path: (len(path.name), path.name)):
         with suppress(OSError):
             yield read(path)
