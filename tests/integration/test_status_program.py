@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,14 +15,14 @@ from typing import Any
 
 import pytest
 from commands import program
+from msgspec.structs import replace
 from records import Record
 from snapshots import link, snapshot, stream
 from terminals import Window, window
 
 from crypto_quant.ops import board
-from crypto_quant.ops.board import BoardWriter
 from crypto_quant.seams import Source
-from crypto_quant.snapshot import GapView, Happening, LinkState, StreamState
+from crypto_quant.snapshot import GapView, Happening, LinkState, Snapshot, StreamState
 from crypto_quant.store.migrate import migrate
 from crypto_quant.store.tier import Tier
 from crypto_quant.store.timescale import connect
@@ -41,17 +42,44 @@ while True:
 """
 
 
+class Shown:
+    """The board of a recorder: this process. What it shows is kept fresh, however slowly the programs start."""
+
+    def __init__(self, directory: Path) -> None:
+        self._writer = board.put_up(directory)
+        self._snapshot: Snapshot | None = None
+        self._lock = threading.Lock()
+        self._down = threading.Event()
+        self._thread = threading.Thread(target=self._keep_fresh)
+        self._thread.start()
+
+    def show(self, snapshot: Snapshot) -> None:
+        with self._lock:
+            self._snapshot = snapshot
+            self._writer.show(snapshot)
+
+    def take_down(self) -> None:
+        self._down.set()
+        self._thread.join()
+        self._writer.take_down()
+
+    def _keep_fresh(self) -> None:
+        while not self._down.wait(0.5):
+            with self._lock:
+                if self._snapshot is not None:
+                    self._writer.show(replace(self._snapshot, taken_ns=time.time_ns()))
+
+
 @pytest.fixture
-def shown(tmp_path: Path) -> Iterator[BoardWriter]:
-    """The board of a recorder: this process."""
-    writer = board.put_up(tmp_path / board.DIRECTORY)
-    yield writer
-    writer.take_down()
+def shown(tmp_path: Path) -> Iterator[Shown]:
+    shown = Shown(tmp_path / board.DIRECTORY)
+    yield shown
+    shown.take_down()
 
 
-def show(writer: BoardWriter, **fields: Any) -> None:
+def show(shown: Shown, **fields: Any) -> None:
     now = time.time_ns()
-    writer.show(snapshot(**{"pid": os.getpid(), "taken_ns": now, "started_ns": now - 10**12, **fields}))
+    shown.show(snapshot(**{"pid": os.getpid(), "taken_ns": now, "started_ns": now - 10**12, **fields}))
 
 
 @contextmanager
@@ -83,7 +111,7 @@ def watched(directory: Path, *words: str, **how: Any) -> Any:
 # -- one look ---------------------------------------------------------------------------------------------
 
 
-async def test_one_that_is_well(tmp_path: Path, shown: BoardWriter) -> None:
+async def test_one_that_is_well(tmp_path: Path, shown: Shown) -> None:
     show(shown, streams=(stream(), stream("ethusdt", "5m")))
     done = await status(tmp_path)
     assert (done.code, done.err) == (0, "")
@@ -93,7 +121,7 @@ async def test_one_that_is_well(tmp_path: Path, shown: BoardWriter) -> None:
     assert "\x1b" not in done.out
 
 
-async def test_what_is_wrong_comes_with_its_remedy_and_exit_code_1(tmp_path: Path, shown: BoardWriter) -> None:
+async def test_what_is_wrong_comes_with_its_remedy_and_exit_code_1(tmp_path: Path, shown: Shown) -> None:
     show(
         shown, streams=(stream(gaps=1, missing=5), *MANY),
         gaps=(GapView(symbol="btcusdt", first=5, last=9, note="asked"),),
@@ -111,7 +139,7 @@ async def test_what_is_wrong_comes_with_its_remedy_and_exit_code_1(tmp_path: Pat
     assert sum(line.startswith("s") and "usdt " in line for line in lines) == 3000  # a pipe gets all of it
 
 
-async def test_the_snapshot_is_there_for_programs(tmp_path: Path, shown: BoardWriter) -> None:
+async def test_the_snapshot_is_there_for_programs(tmp_path: Path, shown: Shown) -> None:
     show(shown, links=(link(state=LinkState.WAITING),))
     done = await status(tmp_path, "--json", "--once")
     told = json.loads(done.out)
@@ -140,7 +168,7 @@ async def test_a_killed_one_is_told_as_dead(tmp_path: Path) -> None:
     assert [each["alive"] for each in told["recorders"]] == [False]
 
 
-async def test_of_several_all_are_told_or_the_one_that_is_meant(tmp_path: Path, shown: BoardWriter) -> None:
+async def test_of_several_all_are_told_or_the_one_that_is_meant(tmp_path: Path, shown: Shown) -> None:
     show(shown, venue="usdm")
     with recorder(tmp_path, links=()) as other:
         both = await status(tmp_path)
@@ -152,6 +180,13 @@ async def test_of_several_all_are_told_or_the_one_that_is_meant(tmp_path: Path, 
     assert one.code == 0
     assert none.code == 1
     assert "No recorder runs here with pid 4194305" in none.out
+
+
+async def test_one_that_shows_nothing_yet_is_told_by_its_process_id(tmp_path: Path, shown: Shown) -> None:
+    for words in ((), ("--pid", str(os.getpid()))):
+        done = await status(tmp_path, *words)
+        assert done.code == 1
+        assert f"recorder, pid {os.getpid()}\n" in done.out
 
 
 async def test_without_a_recorder_it_says_what_the_database_holds(database_url: str, tmp_path: Path) -> None:
@@ -202,7 +237,7 @@ async def test_what_cannot_be(tmp_path: Path) -> None:
     assert "the recorders' boards cannot be read" in done.err
 
 
-def test_no_colour_is_honoured_and_a_terminal_gets_some(tmp_path: Path, shown: BoardWriter) -> None:
+def test_no_colour_is_honoured_and_a_terminal_gets_some(tmp_path: Path, shown: Shown) -> None:
     show(shown)
     for environment, coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
         with window("status", "--data-dir", str(tmp_path), environment=environment) as (seen, process):
@@ -222,12 +257,11 @@ def left_in_order(seen: Window, before: list[Any]) -> None:
     assert b"Traceback" not in seen.raw
 
 
-def test_it_is_kept_up_to_date_and_q_leaves(tmp_path: Path, shown: BoardWriter) -> None:
+def test_it_is_kept_up_to_date_and_q_leaves(tmp_path: Path, shown: Shown) -> None:
     show(shown, counts={"trades_written": 111})
     with watched(tmp_path) as (seen, process):
         before = seen.settings
-        text = seen.until(lambda text: "stored 111" in text)
-        assert "1-1 of 1 by problems  every 1 s" in text
+        seen.until(lambda text: "stored 111" in text and "1-1 of 1 by problems  every 1 s" in text)
         show(shown, counts={"trades_written": 222})
         seen.until(lambda text: "stored 222" in text)
         seen.type(b"q")
@@ -235,7 +269,7 @@ def test_it_is_kept_up_to_date_and_q_leaves(tmp_path: Path, shown: BoardWriter) 
         left_in_order(seen, before)
 
 
-def test_keys_sort_page_hold_and_help(tmp_path: Path, shown: BoardWriter) -> None:
+def test_keys_sort_page_hold_and_help(tmp_path: Path, shown: Shown) -> None:
     show(shown, streams=(*MANY, stream("zzz", state=StreamState.DOWN)))
     with watched(tmp_path) as (seen, _):
 
@@ -271,9 +305,7 @@ def test_keys_sort_page_hold_and_help(tmp_path: Path, shown: BoardWriter) -> Non
 
 
 @pytest.mark.parametrize(("columns", "lines"), [(40, 20), (80, 24), (200, 50), (20, 5)])
-def test_it_fits_every_terminal_and_one_that_changes(
-    tmp_path: Path, shown: BoardWriter, columns: int, lines: int
-) -> None:
+def test_it_fits_every_terminal_and_one_that_changes(tmp_path: Path, shown: Shown, columns: int, lines: int) -> None:
     names = ("币安人生usdt", "x" * 60, "btcusdt")
     down = link(2, LinkState.WAITING, cause="c" * 300)
     show(shown, streams=tuple(stream(name) for name in names), links=(link(), down))
@@ -302,17 +334,16 @@ def test_a_recorder_that_dies_is_told_and_the_next_one_found(tmp_path: Path) -> 
         assert b"Traceback" not in seen.raw
 
 
-def test_one_that_ends_in_order_is_told_as_ended(tmp_path: Path) -> None:
-    writer = board.put_up(tmp_path / board.DIRECTORY)
-    show(writer)
+def test_one_that_ends_in_order_is_told_as_ended(tmp_path: Path, shown: Shown) -> None:
+    show(shown)
     with watched(tmp_path, "--interval", "0.1") as (seen, _):
         seen.until(lambda text: "btcusdt" in text)
-        writer.take_down()
+        shown.take_down()
         seen.until(lambda text: f"pid {os.getpid()}, has ended" in text)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_gives_the_terminal_back(tmp_path: Path, shown: BoardWriter, number: signal.Signals) -> None:
+def test_a_signal_gives_the_terminal_back(tmp_path: Path, shown: Shown, number: signal.Signals) -> None:
     show(shown)
     with watched(tmp_path) as (seen, process):
         before = seen.settings
@@ -322,7 +353,7 @@ def test_a_signal_gives_the_terminal_back(tmp_path: Path, shown: BoardWriter, nu
         left_in_order(seen, before)
 
 
-def test_ctrl_c_is_typed(tmp_path: Path, shown: BoardWriter) -> None:
+def test_ctrl_c_is_typed(tmp_path: Path, shown: Shown) -> None:
     show(shown)
     with watched(tmp_path) as (seen, process):
         before = seen.settings
@@ -332,7 +363,7 @@ def test_ctrl_c_is_typed(tmp_path: Path, shown: BoardWriter) -> None:
         left_in_order(seen, before)
 
 
-def test_what_breaks_in_it_gives_the_terminal_back_and_is_told_below(tmp_path: Path, shown: BoardWriter) -> None:
+def test_what_breaks_in_it_gives_the_terminal_back_and_is_told_below(tmp_path: Path, shown: Shown) -> None:
     show(shown)
     broken = (
         "from crypto_quant.cli import watch\n"
@@ -353,7 +384,7 @@ def test_what_breaks_in_it_gives_the_terminal_back_and_is_told_below(tmp_path: P
         assert seen.settings == before
 
 
-def test_a_window_that_is_closed_ends_it_without_a_word(tmp_path: Path, shown: BoardWriter) -> None:
+def test_a_window_that_is_closed_ends_it_without_a_word(tmp_path: Path, shown: Shown) -> None:
     show(shown)
     errors = tmp_path / "errors"
     into_file = (
@@ -370,7 +401,7 @@ def test_a_window_that_is_closed_ends_it_without_a_word(tmp_path: Path, shown: B
     assert errors.read_text() == ""
 
 
-def test_stopped_by_ctrl_z_it_lends_the_terminal_to_the_shell(tmp_path: Path, shown: BoardWriter) -> None:
+def test_stopped_by_ctrl_z_it_lends_the_terminal_to_the_shell(tmp_path: Path, shown: Shown) -> None:
     show(shown)
     with watched(tmp_path) as (seen, process):
         before = seen.settings

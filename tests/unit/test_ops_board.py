@@ -89,4 +89,5 @@ def test_two_hosts_with_the_same_process_id_have_two_boards(tmp_path: Path, monk
     second = board.put_up(tmp_path)
     second.show(snapshot(symbols=2))
     assert [each.snapshot and each.snapshot.symbols for each in board.boards(tmp_path)] == [1, 2]
+    assert [each.pid for each in board.boards(tmp_path)] == ["1", "1"]
     assert second.path.parent == tmp_path

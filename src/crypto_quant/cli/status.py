@@ -93,7 +93,7 @@ def look(directory: Path, pid: int | None) -> list[Board]:
             subject=f"{directory}: {problem.strerror or problem}",
             hint="Ask as the user that records",
         ) from problem
-    return [each for each in board.boards(directory) if pid is None or each.path.stem == str(pid)]
+    return [each for each in board.boards(directory) if pid is None or each.pid == str(pid)]
 
 
 def nobody(directory: Path, pid: int | None) -> str:
@@ -180,7 +180,7 @@ def _recorder(found: Board, problems: Sequence[health.Problem], now_ns: int, wid
     snapshot = found.snapshot
     if snapshot is None:
         return [
-            Text(f"recorder, pid {found.path.stem}", style=view.HEADING),
+            Text(f"recorder, pid {found.pid}", style=view.HEADING),
             *view.problem_lines(problems, now_ns, width),
         ]
     wide = width or 100

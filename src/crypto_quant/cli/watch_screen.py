@@ -117,7 +117,7 @@ class Screen:
         snapshot = board.snapshot
         if snapshot is None:
             return [
-                Text(f"recorder, pid {board.path.stem}", view.HEADING),
+                Text(f"recorder, pid {board.pid}", view.HEADING),
                 *view.problem_lines(problems, self._now_ns, width),
             ]
         low = room < _LOW

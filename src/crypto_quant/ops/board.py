@@ -35,6 +35,11 @@ class Board:
         self.alive = alive
         self.snapshot = snapshot
 
+    @property
+    def pid(self) -> str:
+        """The process id that is in the file's name; also there when nothing sound stands in it."""
+        return self.path.stem.rpartition("-")[2]
+
 
 class BoardWriter:
     """The file of this process in ``directory``; made by ``put_up``. Its calls may block: call them from a thread."""
