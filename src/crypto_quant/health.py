@@ -11,7 +11,7 @@ from enum import StrEnum
 import msgspec
 
 from crypto_quant.market import NS_PER_S
-from crypto_quant.snapshot import LinkState, LinkView, Phase, Snapshot, StreamState
+from crypto_quant.snapshot import LinkView, Phase, Snapshot, StreamState
 from crypto_quant.words import counted, milliseconds, size, span
 
 # a living recorder shows something new every second; one that has not for so long hangs, or its disk does
@@ -24,7 +24,6 @@ DISK_BYTES_ENOUGH = 10 * 1024**3
 FILES_SHARE_MOST = 0.8
 COMMIT_LAG_MOST_MS = 5000.0
 _NAMED_MAX = 3
-_UP = (LinkState.OPEN, LinkState.DELIVERING)
 
 
 class Level(StrEnum):
@@ -111,18 +110,17 @@ def _stale(snapshot: Snapshot, now_ns: int) -> Iterator[Problem]:
 
 
 def _phase(snapshot: Snapshot) -> Iterator[Problem]:
-    pending = snapshot.counts.get("pending_trades", 0) + snapshot.counts.get("pending_candles", 0)
     match snapshot.phase:
         case Phase.STARTING:
             yield _busy("Starting: not every link has been up yet")
         case Phase.PAUSED:
             yield _wrong(
-                f"Reading paused: {counted(pending, 'row')} wait for the database",
+                f"Reading paused: {counted(snapshot.pending, 'row')} wait for the database",
                 "The database is away, or slower than the market: see its disk and what else it does. What is missed "
                 "meanwhile is fetched afterwards",
             )
         case Phase.DRAINING:
-            yield _busy(f"Ending: {counted(pending, 'row')} to be stored")
+            yield _busy(f"Ending: {counted(snapshot.pending, 'row')} to be stored")
 
 
 def _store(snapshot: Snapshot) -> Iterator[Problem]:
@@ -174,7 +172,7 @@ def _links(snapshot: Snapshot) -> Iterator[Problem]:
 
 
 def _down(snapshot: Snapshot) -> list[LinkView]:
-    return [each for each in snapshot.links if each.state not in _UP]
+    return [each for each in snapshot.links if not each.state.up]
 
 
 def _link(view: LinkView) -> str:
@@ -206,7 +204,7 @@ def _missing(snapshot: Snapshot) -> Iterator[Problem]:
     trades = max(by_ids, counts.get("trades_missing", 0), sum(each.last - each.first + 1 for each in gaps))
     candles = sum(each.missing for each in streams if each.timeframe is not None)
     told = [counted(trades, "trade")] * bool(trades) + [counted(candles, "candle")] * bool(candles)
-    told = told or ["Trades"] * bool(counts.get("gaps_open"))
+    told = told or ["Trades"] * bool(snapshot.gaps_open)
     if not told:
         return
     symbols = list(dict.fromkeys([*(each.symbol for each in streams), *(each.symbol for each in gaps)]))

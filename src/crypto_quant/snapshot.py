@@ -34,6 +34,11 @@ class LinkState(StrEnum):
     OPEN = "open"  # up; its streams are not all acknowledged, or nothing has come yet
     DELIVERING = "delivering"
 
+    @property
+    def up(self) -> bool:
+        """Whether it is connected."""
+        return self in (LinkState.OPEN, LinkState.DELIVERING)
+
 
 class StreamState(StrEnum):
     """What one stream does."""
@@ -197,9 +202,18 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     happenings: tuple[Happening, ...] = ()
 
     @property
+    def pending(self) -> int:
+        """How many rows, trades and candles, wait in memory or in the spool."""
+        return self.counts.get("pending_trades", 0) + self.counts.get("pending_candles", 0)
+
+    @property
+    def gaps_open(self) -> int:
+        """How many gaps are open in the trades; ``gaps`` has the first of them alone."""
+        return max(self.counts.get("gaps_open", 0), len(self.gaps))
+
+    @property
     def ready(self) -> bool:
         """Whether source and store are both connected: every link delivers or is open, and the database takes rows."""
-        up = (LinkState.OPEN, LinkState.DELIVERING)
-        linked = bool(self.links) and all(each.state in up for each in self.links)
+        linked = bool(self.links) and all(each.state.up for each in self.links)
         running = self.phase in (Phase.RECORDING, Phase.PAUSED)
         return running and linked and self.store.away_since_ns is None

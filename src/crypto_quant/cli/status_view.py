@@ -13,7 +13,7 @@ from rich.text import Text
 
 from crypto_quant.health import Level, Problem
 from crypto_quant.market import NS_PER_S, utc_text
-from crypto_quant.snapshot import GapView, Happening, LinkState, Phase, Snapshot, StreamState, StreamView
+from crypto_quant.snapshot import GapView, Happening, Phase, Snapshot, StreamState, StreamView
 from crypto_quant.words import brief_span, milliseconds, printable, rate, size, span
 
 GOOD, BAD, WORTH_A_LOOK = "color(28)", "color(160)", "color(166)"
@@ -75,12 +75,10 @@ def head(snapshot: Snapshot, now_ns: int, width: int, *, alive: bool = True) -> 
 
 def _figures(snapshot: Snapshot) -> Iterable[Text]:
     counts, store, spool = snapshot.counts, snapshot.store, snapshot.spool
-    pending = counts.get("pending_trades", 0) + counts.get("pending_candles", 0)
-    up = sum(each.state in (LinkState.OPEN, LinkState.DELIVERING) for each in snapshot.links)
-    gaps = sum(each.gaps for each in snapshot.streams) or len(snapshot.gaps)
+    up = sum(each.state.up for each in snapshot.links)
     yield _field("trades", f"{rate(snapshot.rate)}/s")
-    yield _field("pending", f"{pending:,.0f}")
-    yield _field("gaps", f"{gaps:,}", BAD if gaps else "")
+    yield _field("pending", f"{snapshot.pending:,}")
+    yield _field("gaps", f"{snapshot.gaps_open:,}", BAD if snapshot.gaps_open else "")
     yield _field("links", f"{up} of {len(snapshot.links)}", "" if up == len(snapshot.links) else BAD)
     waits = f"{spool.rows:,} rows, {size(spool.bytes)}" if spool.rows else "empty" if spool.directory else "none"
     yield _field("spool", waits, BAD if spool.refused else WORTH_A_LOOK if spool.rows else "")

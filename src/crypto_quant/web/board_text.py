@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from crypto_quant.market import NS_PER_MS
-from crypto_quant.snapshot import LinkState, Snapshot, Spread, StreamView
+from crypto_quant.snapshot import Snapshot, Spread, StreamView
 from crypto_quant.web.verdict import Verdict
 
 _STATES = ("live", "quiet", "down")
@@ -60,7 +60,7 @@ def point(shown: Snapshot) -> list[float | None]:
         round(shown.rate, 1),
         round(shown.frame_rate, 1),
         *(_short(value) for spread in spreads for value in (spread.p50_ms, spread.p95_ms, spread.p99_ms)),
-        shown.counts.get("pending_trades", 0) + shown.counts.get("pending_candles", 0),
+        shown.pending,
     ]
 
 
@@ -71,7 +71,6 @@ POINT = (
 
 
 def _head(shown: Snapshot, verdict: Verdict) -> dict[str, Any]:
-    up = (LinkState.OPEN, LinkState.DELIVERING)
     counts = shown.counts
     return {
         "verdict": verdict,
@@ -88,11 +87,11 @@ def _head(shown: Snapshot, verdict: Verdict) -> dict[str, Any]:
         "commit": _quantiles(shown.commit_lag),
         "event": _quantiles(shown.event_lag),
         "write": _quantiles(shown.write_time),
-        "counts": {name: value for name, value in counts.items() if isinstance(value, int | float)},
-        "pending": counts.get("pending_trades", 0) + counts.get("pending_candles", 0),
-        "gaps": int(max(counts.get("gaps_open", 0), len(shown.gaps))),
-        "missing": int(counts.get("missing_trades", counts.get("trades_missing", 0))),
-        "linksUp": sum(each.state in up for each in shown.links),
+        "counts": counts,
+        "pending": shown.pending,
+        "gaps": shown.gaps_open,
+        "missing": counts.get("trades_missing", 0),
+        "linksUp": sum(each.state.up for each in shown.links),
         "links": len(shown.links),
         "store": {
             "database": shown.store.database,

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import msgspec
 
 from crypto_quant.seams import Clock
-from crypto_quant.snapshot import LinkState, Phase, Snapshot
+from crypto_quant.snapshot import Phase, Snapshot
 from crypto_quant.web.follow import Follower
 
 # A recorder shows itself once a second, from its event loop. One that has shown nothing for so long hangs. It is twice
@@ -116,7 +116,7 @@ def _not_ready(shown: Snapshot) -> str:
     reasons = []
     if shown.phase in (Phase.STARTING, Phase.DRAINING, Phase.ENDED):
         reasons.append(f"is {shown.phase.value}")
-    down = [each for each in shown.links if each.state in (LinkState.WAITING, LinkState.CONNECTING)]
+    down = [each for each in shown.links if not each.state.up]
     if down or not shown.links:
         cause = next((f": {each.cause}" for each in down if each.cause), "")
         reasons.append(f"has {len(down)} of {len(shown.links)} links down{cause}")
