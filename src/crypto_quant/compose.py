@@ -30,12 +30,13 @@ from crypto_quant.flow.assembly import Show, assemble, known_symbols, owe_candle
 from crypto_quant.flow.delivery import Delivery
 from crypto_quant.flow.history_run import HistoryRun, Report
 from crypto_quant.flow.intake import Intake, Known
-from crypto_quant.flow.loading import TradeLoader, Wanted, day_of
+from crypto_quant.flow.loading import TradeLoader, Wanted
 from crypto_quant.flow.loading_candles import CandleLoader
 from crypto_quant.flow.pipeline import Pipeline
 from crypto_quant.flow.rest import ExchangeRest
 from crypto_quant.flow.spool import Spool
 from crypto_quant.flow.tally import Tally
+from crypto_quant.market import day_of
 from crypto_quant.net.http import AiohttpClient
 from crypto_quant.net.websocket import PicowsConnector
 from crypto_quant.ops import board, surroundings

@@ -1,6 +1,6 @@
 """The nouns of the field: venues, symbols, timeframes, trades and candles. Values only, no I/O."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 
 import msgspec
@@ -11,6 +11,9 @@ NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
 NS_PER_US = 1_000
 DAY_S = 86_400
+DAY_NS = DAY_S * NS_PER_S
+
+_EPOCH = date(1970, 1, 1)
 
 
 class Venue(StrEnum):
@@ -46,6 +49,24 @@ def parse_utc(text: str) -> int:
     moment = datetime.fromisoformat(text)
     whole = int(moment.replace(microsecond=0).timestamp())
     return whole * NS_PER_S + moment.microsecond * NS_PER_US
+
+
+def day_of(time_ns: int) -> date:
+    """Return the day (UTC) of a time in ns."""
+    return _EPOCH + timedelta(days=time_ns // DAY_NS)
+
+
+def day_ns(day: date) -> int:
+    """Return when a day (UTC) begins, in ns."""
+    return (day - _EPOCH).days * DAY_NS
+
+
+def parse_day(text: str) -> date:
+    """Return the day that ``text`` names as YYYY-MM-DD. Raises ConfigError."""
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).date()
+    except ValueError:
+        raise ConfigError("not a day", subject=repr(text), hint="Expected YYYY-MM-DD, a day in UTC") from None
 
 
 _FIXED_S = {
@@ -105,7 +126,7 @@ class Timeframe(StrEnum):
         """Return the open time that follows the candle which opens at ``open_ns``: its exclusive end."""
         if self is Timeframe.MO1:
             # no month is longer than 31 days, and 32 days on is always inside the next one
-            return self.open_ns(open_ns + 32 * DAY_S * NS_PER_S)
+            return self.open_ns(open_ns + 32 * DAY_NS)
         return open_ns + _FIXED_S[self.value] * NS_PER_S
 
     def slot(self, open_ns: int) -> int:

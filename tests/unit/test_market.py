@@ -1,11 +1,21 @@
 """Symbols fold ASCII alone; a timeframe cuts time as the exchange does."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import pytest
 
 from crypto_quant.errors import ConfigError
-from crypto_quant.market import NS_PER_S, Timeframe, fold_symbol, utc_text, wire_symbol
+from crypto_quant.market import (
+    DAY_NS,
+    NS_PER_S,
+    Timeframe,
+    day_ns,
+    day_of,
+    fold_symbol,
+    parse_day,
+    utc_text,
+    wire_symbol,
+)
 
 
 def ns(*fields: int) -> int:
@@ -108,3 +118,19 @@ def test_a_raster_of_3d_that_lies_elsewhere_has_slots_as_well() -> None:
     opens = ns(2026, 10, 1)
     slots = [Timeframe.D3.slot(opens + number * 3 * 86_400 * NS_PER_S) for number in range(10)]
     assert slots == list(range(slots[0], slots[0] + 10))
+
+
+@pytest.mark.parametrize(
+    ("time_ns", "day"),
+    [(0, date(1970, 1, 1)), (-1, date(1969, 12, 31)), (ns(2024, 2, 29), date(2024, 2, 29)),
+     (ns(2024, 3, 1) - 1, date(2024, 2, 29))],
+)  # fmt: skip
+def test_a_day_begins_at_midnight_utc(time_ns: int, day: date) -> None:
+    assert day_of(time_ns) == day
+    assert day_ns(day) <= time_ns < day_ns(day) + DAY_NS
+
+
+def test_a_day_is_written_as_iso_8601() -> None:
+    assert parse_day("2024-02-29") == date(2024, 2, 29)
+    with pytest.raises(ConfigError, match="not a day"):
+        parse_day("2023-02-29")

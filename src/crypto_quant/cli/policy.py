@@ -11,7 +11,7 @@ import msgspec
 from crypto_quant.cli.bar import Bar, quiet_option
 from crypto_quant.cli.db_url import database_url, with_database
 from crypto_quant.errors import ConfigError
-from crypto_quant.flow.audit import parse_day
+from crypto_quant.market import parse_day
 from crypto_quant.seams import Table
 
 _AGE = re.compile(r"([1-9][0-9]{0,4})([dw])", re.ASCII)

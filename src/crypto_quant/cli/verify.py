@@ -17,9 +17,9 @@ from crypto_quant.cli.verify_view import repair_command, show
 from crypto_quant.config import Settings, load
 from crypto_quant.errors import ConfigError
 from crypto_quant.evidence import Scope
-from crypto_quant.flow.audit import Auditor, parse_day
+from crypto_quant.flow.audit import Auditor
 from crypto_quant.flow.certificate import certify, recheck
-from crypto_quant.market import Venue, fold_symbol
+from crypto_quant.market import Venue, fold_symbol, parse_day
 from crypto_quant.ops.clock import SystemClock
 from crypto_quant.store.audit_queries import open_reader
 from crypto_quant.store.statement import write_statement

@@ -5,7 +5,7 @@ the candles against their trades. Memory is bounded by what is wrong, not by wha
 """
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 
 import msgspec
 
@@ -23,12 +23,10 @@ from crypto_quant.flow.report import (
     SymbolReport,
 )
 from crypto_quant.judgement import Break, Hole, claimed_holes, differences, sweep, whole
-from crypto_quant.market import DAY_S, NS_PER_S, Timeframe, utc_text
+from crypto_quant.market import DAY_NS, NS_PER_S, Timeframe, day_ns, day_of, utc_text
 
-DAY_NS = DAY_S * NS_PER_S
 # of doubled ids and of breaks so many are named a day and symbol; all are counted
 NAMED_MAX = 100
-_EPOCH = date(1970, 1, 1)
 _LONG = (Timeframe.D3, Timeframe.W1, Timeframe.MO1)
 
 Progress = Callable[[str, int, int], None]
@@ -37,13 +35,7 @@ _Key = tuple[str, str]
 
 def day_span(day: date) -> Span:
     """Return a UTC day as a span."""
-    start = (day - _EPOCH).days * DAY_NS
-    return Span(start, start + DAY_NS)
-
-
-def day_of(time_ns: int) -> date:
-    """Return the UTC day of a time."""
-    return _EPOCH + timedelta(days=time_ns // DAY_NS)
+    return Span(day_ns(day), day_ns(day) + DAY_NS)
 
 
 class _Account(msgspec.Struct):
@@ -433,11 +425,3 @@ def _hole(hole: Hole, day: date, covered: RangeSet) -> HoleReport:
         before=None if hole.before_ns is None else utc_text(hole.before_ns),
         claimed=claimed,
     )
-
-
-def parse_day(text: str) -> date:
-    """Return the day that ``text`` names as YYYY-MM-DD. Raises ConfigError."""
-    try:
-        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).date()
-    except ValueError:
-        raise ConfigError("not a day", subject=repr(text), hint="Expected YYYY-MM-DD, a day in UTC") from None

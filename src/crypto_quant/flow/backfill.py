@@ -5,7 +5,7 @@ import heapq
 import itertools
 import random
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import NamedTuple, Protocol
 
 from crypto_quant import events
@@ -19,7 +19,7 @@ from crypto_quant.flow.archives import ArchiveShelf
 from crypto_quant.flow.delivery import Delivery
 from crypto_quant.flow.rest import ExchangeRest
 from crypto_quant.flow.stats import PipelineStats
-from crypto_quant.market import NS_PER_S, Venue
+from crypto_quant.market import Venue, day_of
 from crypto_quant.seams import Emit, Ledger, Source
 
 REACH = 1_000_000
@@ -229,7 +229,7 @@ class Backfiller:
             return ""
         if not begin.ids or not end.ids:
             return ""
-        return f"--from {_day(begin.times_ns[0])} --to {_day(end.times_ns[0])}"
+        return f"--from {day_of(begin.times_ns[0])} --to {day_of(end.times_ns[0])}"
 
     # -- what REST has not -------------------------------------------------------------------------------
 
@@ -244,7 +244,7 @@ class Backfiller:
         at = next((at for at, number in enumerate(page.ids) if number > jumped.last), len(page.ids) - 1)
         again = job._replace(gap=jumped, jumps=_JUMPS_BELIEVED, told=True)
         try:
-            cause = await self._seek(job.symbol, jumped, _day(page.times_ns[at]))
+            cause = await self._seek(job.symbol, jumped, day_of(page.times_ns[at]))
         except (CryptoQuantError, OSError) as problem:
             cause = f"REST jumps over them, and the archive cannot be read: {problem}"
         if cause:
@@ -307,7 +307,3 @@ class Backfiller:
                 venue=self._venue.value, symbol=symbol, first=gap.first, last=gap.last, cause=cause, hint=hint
             )
         )
-
-
-def _day(time_ns: int) -> date:
-    return datetime.fromtimestamp(time_ns // NS_PER_S, UTC).date()

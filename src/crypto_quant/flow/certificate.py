@@ -15,9 +15,9 @@ import msgspec
 
 from crypto_quant.errors import ConfigError
 from crypto_quant.evidence import Digest, Reader
-from crypto_quant.flow.audit import Progress, day_of, day_span
+from crypto_quant.flow.audit import Progress, day_span
 from crypto_quant.flow.report import Report
-from crypto_quant.market import NS_PER_US, parse_utc
+from crypto_quant.market import NS_PER_US, day_of, parse_utc
 
 KIND = "crypto-quant certificate"
 FORMAT = 1

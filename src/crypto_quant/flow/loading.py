@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import msgspec
@@ -16,7 +16,7 @@ from crypto_quant.errors import RetryableError, SetAsideError
 from crypto_quant.flow.archives import ArchiveShelf, ahead, read_trades
 from crypto_quant.flow.delivery import Delivery
 from crypto_quant.flow.rest import ExchangeRest
-from crypto_quant.market import DAY_S, NS_PER_S, Venue
+from crypto_quant.market import Venue, day_ns, day_of
 from crypto_quant.seams import Emit, Ledger, Lines, Quarantine, Source
 
 # the weight that a whole process may use, less what a recorder beside it wants
@@ -313,13 +313,3 @@ class _Inside:
         while self._at < len(self._ranges) and self._ranges[self._at].last < number:
             self._at += 1
         return self._at < len(self._ranges) and self._ranges[self._at].first <= number
-
-
-def day_of(time_ns: int) -> date:
-    """Return the day (UTC) of a time."""
-    return datetime.fromtimestamp(time_ns // NS_PER_S, UTC).date()
-
-
-def day_ns(day: date) -> int:
-    """Return when a day begins, ns since the epoch."""
-    return (day - date(1970, 1, 1)).days * DAY_S * NS_PER_S

@@ -12,9 +12,9 @@ from crypto_quant.continuity import Gap, RangeSet
 from crypto_quant.errors import ArchiveDamaged, RetryableError, SetAsideError, UndecodableFrame
 from crypto_quant.flow.archives import ArchiveShelf, ahead, read_pieces
 from crypto_quant.flow.delivery import Delivery
-from crypto_quant.flow.loading import Outcome, Progress, Wanted, day_ns, day_of
+from crypto_quant.flow.loading import Outcome, Progress, Wanted
 from crypto_quant.flow.rest import ExchangeRest
-from crypto_quant.market import NS_PER_S, Candle, Timeframe, Venue, utc_text
+from crypto_quant.market import NS_PER_S, Candle, Timeframe, Venue, day_ns, day_of, utc_text
 from crypto_quant.seams import Emit, Ledger, Source
 
 _TRIES = 5

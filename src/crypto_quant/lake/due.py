@@ -8,9 +8,8 @@ from crypto_quant.completeness import UNPROVEN, Lack
 from crypto_quant.continuity import RangeSet
 from crypto_quant.errors import ConfigError
 from crypto_quant.manifest import Series
-from crypto_quant.market import DAY_S, NS_PER_S
+from crypto_quant.market import NS_PER_S, day_of
 
-_EPOCH = date(1970, 1, 1)
 _DAY = timedelta(1)
 
 
@@ -30,7 +29,7 @@ def units_of(
     ``bounds_ns`` are the times of the first and the last row. Where no day is named the record's own end is the end of
     what is asked for. Raises ConfigError when none of the days has a record.
     """
-    begun, ended = map(_day, bounds_ns)
+    begun, ended = map(day_of, bounds_ns)
     low, high = max(first or begun, begun), min(last or ended, ended)
     if high < low:
         raise ConfigError(
@@ -74,10 +73,6 @@ def ns_of(moment: datetime) -> int:
 
 def _unproven(start: date, end: date) -> Lack:
     return Lack(ns_of(_midnight(start)), ns_of(_midnight(end)), None, None, UNPROVEN)
-
-
-def _day(time_ns: int) -> date:
-    return _EPOCH + timedelta(time_ns // (DAY_S * NS_PER_S))
 
 
 def _midnight(day: date) -> datetime:

@@ -9,13 +9,12 @@ import pyarrow.compute as pc
 
 from crypto_quant.completeness import Lack
 from crypto_quant.evidence import Span
-from crypto_quant.market import DAY_S, NS_PER_S, NS_PER_US
+from crypto_quant.market import DAY_NS, DAY_S, NS_PER_S, NS_PER_US
 from crypto_quant.reading import decode
 from crypto_quant.reading.asked import Step
 
 # what the query returns: a candle, and how many aggregate trades it was made of
 BUILT = decode.CANDLES.append(pa.field("aggregates", pa.int64()))
-_DAY_NS = DAY_S * NS_PER_S
 
 
 def pieces(step: Step, span: Span) -> Iterator[tuple[Span, int]]:
@@ -27,7 +26,7 @@ def pieces(step: Step, span: Span) -> Iterator[tuple[Span, int]]:
     while start < span.end:
         following = step.next_open_ns(start)
         length_s = (following - start) // NS_PER_S
-        end = min(span.end, start // _DAY_NS * _DAY_NS + _DAY_NS) if length_s <= DAY_S else following
+        end = min(span.end, start // DAY_NS * DAY_NS + DAY_NS) if length_s <= DAY_S else following
         yield Span(start, end), length_s
         start = end
 

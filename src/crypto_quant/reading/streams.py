@@ -22,7 +22,8 @@ from crypto_quant.reading.stretch import (
 )
 from crypto_quant.reading.worker import Worker
 from crypto_quant.store.candle_queries import BUILT_CANDLES
-from crypto_quant.store.readout import Snapshot, TooWide, candles_query, moment, span_values, trades_query
+from crypto_quant.store.moments import moment
+from crypto_quant.store.readout import Snapshot, TooWide, candles_query, span_values, trades_query
 from crypto_quant.store.sidebyside import copy_side_by_side
 
 # From so many trades on a second connection is worth its making; and how many a piece is to have that one of them

@@ -10,12 +10,12 @@ from crypto_quant.completeness import GONE, Edge, Known, Lack, Tally, lacks_of_c
 from crypto_quant.continuity import RangeSet
 from crypto_quant.errors import ConfigError
 from crypto_quant.evidence import Span
-from crypto_quant.market import DAY_S, NS_PER_S, NS_PER_US, Timeframe
+from crypto_quant.market import DAY_NS, NS_PER_US, Timeframe
 from crypto_quant.reading.asked import ALWAYS, open_end, open_start
 from crypto_quant.store.readout import Snapshot
 
 # how far beyond an end its neighbour is looked for, where coverage does not tell
-_REACH_NS = 7 * DAY_S * NS_PER_S
+_REACH_NS = 7 * DAY_NS
 
 
 class Stretch(msgspec.Struct, frozen=True):

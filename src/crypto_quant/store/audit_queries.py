@@ -7,7 +7,7 @@ and one without ``coverage``, ``absences`` or ``verdicts`` gets the answers that
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -30,24 +30,20 @@ from crypto_quant.evidence import (
 from crypto_quant.market import DAY_S, NS_PER_S, NS_PER_US, Timeframe
 from crypto_quant.store import faults
 from crypto_quant.store.digests import CANDLE_DIGESTS, TRADE_DIGESTS, for_driver
+from crypto_quant.store.moments import moment, ns_of, us
 from crypto_quant.store.timescale import connect
 from crypto_quant.store.url import redact
 
 # a statement reads at most a day of trades, or the candles of the whole span; on a slow disk that takes its time
 STATEMENT_TIMEOUT_S = 6 * 3600.0
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WANTED = "($1::text IS NULL OR venue = $1) AND ($2::text[] IS NULL OR symbol = ANY ($2))"
 _WITHIN = f'{_WANTED} AND "time" >= $3 AND "time" < $4'
 
 
-def _us(moment: str) -> str:
-    return f"(extract(epoch FROM {moment}) * 1000000)::bigint"
-
-
 # Gaps and islands: an id less its dense rank is the same along a run of ids, however often each is there.
 _RUNS = f"""
-SELECT venue, symbol, min(trade_id), max(trade_id), count(*), {_us('min("time")')}, {_us('max("time")')},
+SELECT venue, symbol, min(trade_id), max(trade_id), count(*), {us('min("time")')}, {us('max("time")')},
        count(*) FILTER (WHERE trade_id = id_before),
        count(*) FILTER (WHERE venue = 'spot' AND trade_id = id_before + 1 AND first_trade_id <> single_before + 1
                         AND first_trade_id >= 0 AND single_before >= 0),
@@ -59,13 +55,13 @@ FROM (SELECT venue, symbol, trade_id, "time", first_trade_id, last_trade_id,
 GROUP BY venue, symbol, island ORDER BY 1, 2, 3"""  # noqa: S608 - constants alone
 
 _COUNTED = f"""
-SELECT venue, symbol, min(trade_id), max(trade_id), count(*), {_us('min("time")')}, {_us('max("time")')}
+SELECT venue, symbol, min(trade_id), max(trade_id), count(*), {us('min("time")')}, {us('max("time")')}
 FROM trades WHERE {_WITHIN} GROUP BY venue, symbol ORDER BY 1, 2"""  # noqa: S608
 
 _OF_RUN = '"time" >= $1 AND "time" < $2 AND venue = $3 AND symbol = $4 AND trade_id BETWEEN $5 AND $6'
 
 _REPEATED = f"""
-SELECT trade_id, array_agg({_us('"time"')} ORDER BY "time") FROM trades WHERE {_OF_RUN}
+SELECT trade_id, array_agg({us('"time"')} ORDER BY "time") FROM trades WHERE {_OF_RUN}
 GROUP BY trade_id HAVING count(*) > 1 ORDER BY trade_id LIMIT $7"""  # noqa: S608
 
 _BROKEN = f"""
@@ -76,14 +72,14 @@ WHERE trade_id = id_before + 1 AND first_trade_id <> single_before + 1 AND first
 ORDER BY trade_id LIMIT $7"""  # noqa: S608
 
 _FILLS = f"""
-SELECT venue, symbol, first_id, last_id, source, {_us("recorded_at")}, {_us("updated_at")}
+SELECT venue, symbol, first_id, last_id, source, {us("recorded_at")}, {us("updated_at")}
 FROM %s WHERE {_WANTED} ORDER BY venue, symbol, first_id"""  # noqa: S608
 
 _ABSENCES = f"""
 SELECT venue, symbol, first_id, last_id, proof FROM absences WHERE {_WANTED} ORDER BY venue, symbol, first_id"""  # noqa: S608
 
 _CANDLE_FILLS = f"""
-SELECT venue, symbol, timeframe, first_slot, last_slot, source, {_us("recorded_at")}, {_us("updated_at")}
+SELECT venue, symbol, timeframe, first_slot, last_slot, source, {us("recorded_at")}, {us("updated_at")}
 FROM %s WHERE {_WANTED} ORDER BY venue, symbol, timeframe, first_slot"""  # noqa: S608
 
 _CANDLE_ABSENCES = f"""
@@ -94,14 +90,14 @@ _FRAMES = "unnest($5::text[], $6::interval[], $7::bigint[]) AS frames (timeframe
 _MISPLACED = 'count(*) FILTER (WHERE raster_s IS NOT NULL AND extract(epoch FROM "time") % raster_s <> 0)'
 
 _COUNTED_CANDLES = f"""
-SELECT venue, symbol, timeframe, count(*), {_us('min("time")')}, {_us('max("time")')}, {_MISPLACED}
+SELECT venue, symbol, timeframe, count(*), {us('min("time")')}, {us('max("time")')}, {_MISPLACED}
 FROM candles JOIN {_FRAMES} USING (timeframe)
 WHERE {_WITHIN} GROUP BY venue, symbol, timeframe ORDER BY 1, 2, 3"""  # noqa: S608
 
 _SERIES = f"""
-SELECT venue, symbol, timeframe, count(*), {_us('min("time")')}, {_us('max("time")')},
-       array_agg({_us("before")} ORDER BY "time") FILTER (WHERE "time" > before + step),
-       array_agg({_us('"time"')} ORDER BY "time") FILTER (WHERE "time" > before + step),
+SELECT venue, symbol, timeframe, count(*), {us('min("time")')}, {us('max("time")')},
+       array_agg({us("before")} ORDER BY "time") FILTER (WHERE "time" > before + step),
+       array_agg({us('"time"')} ORDER BY "time") FILTER (WHERE "time" > before + step),
        {_MISPLACED}
 FROM (SELECT venue, symbol, timeframe, "time",
              lag("time") OVER (PARTITION BY venue, symbol, timeframe ORDER BY "time") AS before
@@ -143,7 +139,7 @@ derived AS (
     FROM base CROSS JOIN unnest($5::text[], $6::float8[]) AS frames (timeframe, seconds)
     GROUP BY 1, 2, 3, 4),
 pairs AS MATERIALIZED (
-    SELECT venue, symbol, timeframe, {_us('"time"')} AS open_us, c.open, c.high, c.low, c.close, c.volume,
+    SELECT venue, symbol, timeframe, {us('"time"')} AS open_us, c.open, c.high, c.low, c.close, c.volume,
            c.quote_volume, c.trade_count, c.taker_buy_volume, c.taker_buy_quote_volume, c.first_trade_id,
            c.last_trade_id, d.opening[1]::bigint AS first_id, d.closing[1]::bigint AS last_id, d.aggregates,
            d.opening[2] AS d_open, d.high AS d_high, d.low AS d_low, d.closing[2] AS d_close, d.volume AS d_volume,
@@ -214,7 +210,7 @@ class AuditReader:
                 )
                 if moment is not None:
                     ends.append(moment)
-        return Span(_ns(min(ends)), _ns(max(ends)) + 1) if ends else None
+        return Span(ns_of(min(ends)), ns_of(max(ends)) + 1) if ends else None
 
     async def recorded(self) -> list[tuple[str, str]]:
         """Return every (venue, symbol) that has rows; reads much."""
@@ -236,7 +232,7 @@ class AuditReader:
     async def repeated(self, run: Run, span: Span, limit: int) -> list[tuple[int, list[int]]]:
         """Return the ids that a run brings more than once, with the times of their rows in ns."""
         rows = await self._connection.fetch(_REPEATED, *_of_run(run, span), limit)
-        return [(row[0], [moment * NS_PER_US for moment in row[1]]) for row in rows]
+        return [(row[0], [time_us * NS_PER_US for time_us in row[1]]) for row in rows]
 
     async def broken(self, run: Run, span: Span, limit: int) -> list[tuple[int, int, int]]:
         """Return where single trades do not continue: the id, the single expected, the single found."""
@@ -325,14 +321,14 @@ class AuditReader:
             return False
         columns = [
             [each.venue for each in verdicts], [each.symbol for each in verdicts],
-            [each.timeframe for each in verdicts], [_moment(each.open_ns) for each in verdicts],
+            [each.timeframe for each in verdicts], [_from(each.open_ns) for each in verdicts],
             [each.field for each in verdicts], [each.stored for each in verdicts], [each.derived for each in verdicts],
         ]  # fmt: skip
         try:
             async with self._connection.transaction():
                 await self._connection.execute(f"DELETE FROM verdicts WHERE {_WITHIN}", *_within(scope, span))  # noqa: S608
                 if verdicts:
-                    await self._connection.execute(_KEEP, *columns, _moment(now_ns))
+                    await self._connection.execute(_KEEP, *columns, _from(now_ns))
         except (asyncpg.InsufficientPrivilegeError, asyncpg.ReadOnlySQLTransactionError):
             return False  # whoever may only read, or asks a standby, is answered all the same
         return True
@@ -348,7 +344,7 @@ class AuditReader:
             "timeframes": [each.timeframe for each in bounds],
             "firsts": [each.first for each in bounds],
             "lasts": [each.last for each in bounds],
-            "day": _moment(span.start).date(),
+            "day": _from(span.start).date(),
         }
         rows = await self._connection.fetch(statement, *(values[name] for name in names))
         found = {(row[0], row[1], row[2]): (row[3], row[4]) for row in rows}
@@ -374,20 +370,16 @@ def _in_ns(row: Sequence[Any], *places: int) -> list[Any]:
 
 
 def _within(scope: Scope, span: Span) -> tuple[Any, ...]:
-    return *_scope(scope), _moment(span.start), _moment(span.end)
+    return *_scope(scope), _from(span.start), _from(span.end)
 
 
 def _of_run(run: Run, span: Span) -> tuple[Any, ...]:
-    return _moment(span.start), _moment(span.end), run.venue, run.symbol, run.first, run.last
+    return _from(span.start), _from(span.end), run.venue, run.symbol, run.first, run.last
 
 
-def _moment(time_ns: int) -> datetime:
+def _from(time_ns: int) -> datetime:
     """Return the first moment, in the database's microseconds, that is not before ``time_ns``."""
-    return _EPOCH + timedelta(microseconds=-(-time_ns // NS_PER_US))
-
-
-def _ns(moment: datetime) -> int:
-    return (moment - _EPOCH) // timedelta(microseconds=1) * NS_PER_US
+    return moment(time_ns + NS_PER_US - 1)
 
 
 def _rasters() -> list[list[Any]]:

@@ -5,11 +5,12 @@ with several recorders at once. Beside them stand ``absences`` and ``candle_abse
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from crypto_quant.continuity import Gap, RangeSet
-from crypto_quant.market import NS_PER_US, Timeframe
+from crypto_quant.market import Timeframe
 from crypto_quant.seams import Covered, Source, Table
+from crypto_quant.store.moments import moment
 from crypto_quant.store.queries import Reading
 from crypto_quant.store.ranges import Claim, RangeTable, Series
 
@@ -22,7 +23,6 @@ _DROPPED_SLOTS = RangeTable(
     "candle_dropped", "candle_absences", ("venue", "symbol", "timeframe"), "first_slot", "last_slot"
 )
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # Gaps and islands: an id less its rank is the same along a run of ids.
 _ISLANDS = """
@@ -217,7 +217,7 @@ async def cover_stored_candles(
     on, as ``stored``. One statement reads no more than the index of these spans. Call it in a READ COMMITTED
     transaction.
     """
-    moments = {series: (_moment(first_ns), _moment(end_ns)) for series, (first_ns, end_ns) in spans.items()}
+    moments = {series: (moment(first_ns), moment(end_ns)) for series, (first_ns, end_ns) in spans.items()}
     rows = await _candle_islands(connection, venue, moments)
     found = [Covered(venue, symbol, first, last, Source.STORED, frame) for symbol, frame, first, last in rows]
     await extend(connection, found)
@@ -264,7 +264,3 @@ def _covered(found: Mapping[Series, Iterable[Claim]]) -> list[Covered]:
         for series, claims in found.items()
         for first, last, source in claims
     ]
-
-
-def _moment(time_ns: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=time_ns // NS_PER_US)

@@ -15,7 +15,8 @@ from crypto_quant.evidence import Span
 from crypto_quant.market import NS_PER_US
 from crypto_quant.store import faults
 from crypto_quant.store.candle_queries import BUILT_CANDLES
-from crypto_quant.store.readout import moment
+from crypto_quant.store.moments import moment, us
+from crypto_quant.store.readout import TIMES, nearest_query, span_values
 from crypto_quant.store.spoolfiles import target_of
 from crypto_quant.store.timescale import CLOSE_TIMEOUT_S, connect
 from crypto_quant.store.url import redact
@@ -24,9 +25,7 @@ CONNECTIONS = 2
 # what the server is given above the statement's own time
 _GRACE_S = 2.0
 
-_US = "(extract(epoch FROM %s) * 1000000)::bigint"
-_TIME_US = _US % '"time"'
-_OF_SYMBOL = 'venue = $1 AND symbol = $2 AND "time" >= $3 AND "time" < $4'
+_TIME_US = us('"time"')
 
 
 class Bar(NamedTuple):
@@ -176,12 +175,9 @@ class Look:
     async def built_candles(self, venue: str, symbol: str, span: Span, length_s: int) -> list[Bar]:
         """Return the candles that the trades of a span make; it begins where one opens. Nothing traded: no candle."""
         rows = await self._fetch(
-            f"SELECT {_US % 'opens'}, open::text, high::text, low::text, close::text, volume::text"  # noqa: S608
+            f"SELECT {us('opens')}, open::text, high::text, low::text, close::text, volume::text"  # noqa: S608
             f" FROM ({BUILT_CANDLES}) AS built ORDER BY opens",
-            venue,
-            symbol,
-            moment(span.start),
-            moment(span.end),
+            *span_values(venue, symbol, span),
             float(length_s),
         )
         return [Bar(row[0] * NS_PER_US, *row[1:]) for row in rows]
@@ -189,14 +185,8 @@ class Look:
     async def ends(self, venue: str, symbol: str, span: Span) -> tuple[int, int] | None:
         """Return the ids of the first and the last trade of a span, by time; None when it has none."""
         found = []
-        for order in ("ASC", "DESC"):
-            rows = await self._fetch(
-                f'SELECT trade_id FROM trades WHERE {_OF_SYMBOL} ORDER BY "time" {order}, trade_id {order} LIMIT 1',  # noqa: S608
-                venue,
-                symbol,
-                moment(span.start),
-                moment(span.end),
-            )
+        for newest in (False, True):
+            rows = await self._fetch(nearest_query(newest=newest), *span_values(venue, symbol, span))
             if not rows:
                 return None
             found.append(rows[0][0])
@@ -204,21 +194,14 @@ class Look:
 
     async def times(self, venue: str, symbol: str, span: Span, ids: Sequence[int]) -> dict[int, int]:
         """Return the times (ns) of those of these trades that are stored in the span."""
-        rows = await self._fetch(
-            f"SELECT trade_id, {_TIME_US} FROM trades WHERE {_OF_SYMBOL} AND trade_id = ANY ($5::bigint[])",  # noqa: S608
-            venue,
-            symbol,
-            moment(span.start),
-            moment(span.end),
-            ids,
-        )
+        rows = await self._fetch(TIMES, *span_values(venue, symbol, span), ids)
         return {row[0]: row[1] * NS_PER_US for row in rows}
 
     async def counted(self, day: Span) -> dict[tuple[str, str], DayCount]:
         """Return what there is of every symbol in a day; reads the day's index."""
         rows = await self._fetch(
-            f"""SELECT venue, symbol, min(trade_id), max(trade_id), count(*), {_US % 'min("time")'},
-                {_US % 'max("time")'} FROM trades WHERE "time" >= $1 AND "time" < $2 GROUP BY venue, symbol""",  # noqa: S608
+            f"""SELECT venue, symbol, min(trade_id), max(trade_id), count(*), {us('min("time")')},
+                {us('max("time")')} FROM trades WHERE "time" >= $1 AND "time" < $2 GROUP BY venue, symbol""",  # noqa: S608
             moment(day.start),
             moment(day.end),
         )
@@ -239,7 +222,7 @@ class Look:
         ):
             if not (await self._fetch("SELECT to_regclass($1) IS NOT NULL", table))[0][0]:
                 continue  # a record that no newer recorder has opened yet
-            since, until = (_US % each for each in times)
+            since, until = map(us, times)
             rows = await self._fetch(
                 f"SELECT venue, symbol, {timeframe}, first_{unit}, last_{unit}, {source}, {since}, {until}, {note}"  # noqa: S608
                 f" FROM {table} WHERE $1::text IS NULL OR symbol = $1 ORDER BY 1, 2, 3, 4",

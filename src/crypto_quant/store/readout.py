@@ -8,7 +8,6 @@ its span of time, so that the planner leaves out all other partitions or chunks.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -17,8 +16,9 @@ from asyncpg.transaction import Transaction
 
 from crypto_quant.errors import ConfigError, CryptoQuantError
 from crypto_quant.evidence import Span
-from crypto_quant.market import DAY_S, NS_PER_S, NS_PER_US
+from crypto_quant.market import DAY_NS, NS_PER_US
 from crypto_quant.store import faults
+from crypto_quant.store.moments import moment, ns_of, us
 from crypto_quant.store.timescale import CLOSE_TIMEOUT_S, connect
 from crypto_quant.store.url import redact
 
@@ -32,10 +32,11 @@ _ON_ONE_CORE = "SET LOCAL max_parallel_workers_per_gather = 0"
 
 Send = Callable[[bytearray], Awaitable[None]]
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OF_SYMBOL = 'venue = $1 AND symbol = $2 AND "time" >= $3 AND "time" < $4'
 _OF_SERIES = 'venue = $1 AND symbol = $2 AND timeframe = $3 AND "time" >= $4 AND "time" < $5'
-_US = '(extract(epoch FROM "time") * 1000000)::bigint'
+_US = us('"time"')
+# the ids and times of those of some trades ($5) that a span has
+TIMES = f"SELECT trade_id, {_US} FROM trades WHERE {_OF_SYMBOL} AND trade_id = ANY ($5::bigint[])"  # noqa: S608
 
 
 class Row(NamedTuple):
@@ -230,18 +231,14 @@ class Snapshot:
 
     async def nearest(self, venue: str, symbol: str, span: Span, *, newest: bool) -> Row | None:
         """Return the last (``newest``) or the first trade of the span, by time; None when it has none."""
-        order = "DESC" if newest else "ASC"
-        row = await self._connection.fetchrow(
-            f'SELECT trade_id, {_US} FROM trades WHERE {_OF_SYMBOL} ORDER BY "time" {order}, trade_id {order} LIMIT 1',  # noqa: S608
-            *_of(venue, symbol, span),
-        )
+        row = await self._connection.fetchrow(nearest_query(newest=newest), *_of(venue, symbol, span))
         return Row(row[0], row[1] * NS_PER_US) if row else None
 
     async def price_before(self, venue: str, symbol: str, time_ns: int) -> Decimal | None:
         """Return the price of the last trade before a time; None when there is none in the week before it."""
         price: Decimal | None = await self._connection.fetchval(
             f'SELECT price FROM trades WHERE {_OF_SYMBOL} ORDER BY "time" DESC, trade_id DESC LIMIT 1',  # noqa: S608
-            *_of(venue, symbol, Span(time_ns - 7 * DAY_S * NS_PER_S, time_ns)),
+            *_of(venue, symbol, Span(time_ns - 7 * DAY_NS, time_ns)),
         )
         return price
 
@@ -268,11 +265,7 @@ class Snapshot:
 
     async def times(self, venue: str, symbol: str, span: Span, ids: Sequence[int]) -> dict[int, int]:
         """Return the times (ns) of those of these ids that are stored in the span."""
-        rows = await self._connection.fetch(
-            f"SELECT trade_id, {_US} FROM trades WHERE {_OF_SYMBOL} AND trade_id = ANY ($5::bigint[])",  # noqa: S608
-            *_of(venue, symbol, span),
-            ids,
-        )
+        rows = await self._connection.fetch(TIMES, *_of(venue, symbol, span), ids)
         return {row[0]: row[1] * NS_PER_US for row in rows}
 
     async def claims(self, venue: str, symbol: str) -> list[Claimed]:
@@ -292,7 +285,9 @@ class Snapshot:
                     f"SELECT venue, symbol, {kind}, sum(last_{unit} - first_{unit} + 1)::bigint, count(*),"  # noqa: S608
                     f" min(recorded_at), max(updated_at) FROM {table} WHERE source <> 'void' GROUP BY 1, 2, 3",
                 )
-                found += [Recorded(row[0], row[1], row[2], row[3], row[4], _ns(row[5]), _ns(row[6])) for row in rows]
+                found += [
+                    Recorded(row[0], row[1], row[2], row[3], row[4], ns_of(row[5]), ns_of(row[6])) for row in rows
+                ]
         return sorted(found)
 
     # -- candles ------------------------------------------------------------------------------------------
@@ -311,7 +306,7 @@ class Snapshot:
             f'SELECT min("time"), max("time") FROM candles WHERE {_OF_SERIES}',  # noqa: S608
             *_of_series(venue, symbol, timeframe, span),
         )
-        return (_ns(row[0]), _ns(row[1])) if row and row[0] is not None else None
+        return (ns_of(row[0]), ns_of(row[1])) if row and row[0] is not None else None
 
     async def candle_opens(self, venue: str, symbol: str, timeframe: str, span: Span) -> list[int]:
         """Return the open times (ns) of the candles that open in the span, in order."""
@@ -390,13 +385,13 @@ class Snapshot:
                 f" WHERE {of_series}",
                 *series,
             )
-            found += [Claimed(row[0], row[1], row[2], _ns(row[3]), _ns(row[4])) for row in rows]
+            found += [Claimed(row[0], row[1], row[2], ns_of(row[3]), ns_of(row[4])) for row in rows]
         if await self._exists(absent):
             rows = await self._connection.fetch(
                 f"SELECT first_{unit}, last_{unit}, proven_at FROM {absent} WHERE {of_series}",  # noqa: S608
                 *series,
             )
-            found += [Claimed(row[0], row[1], "absent", _ns(row[2]), _ns(row[2])) for row in rows]
+            found += [Claimed(row[0], row[1], "absent", ns_of(row[2]), ns_of(row[2])) for row in rows]
         return sorted(found)
 
     async def _dropped(self, table: str, unit: str, series: tuple[str, ...]) -> list[tuple[int, int]]:
@@ -441,16 +436,14 @@ async def _end(connection: asyncpg.Connection) -> None:
         connection.terminate()
 
 
-def moment(time_ns: int) -> datetime:
-    """Return a time in ns as the driver takes it; what lies beyond a datetime's years is its end."""
-    try:
-        return _EPOCH + timedelta(microseconds=time_ns // NS_PER_US)
-    except OverflowError:
-        return datetime.max.replace(tzinfo=UTC) if time_ns > 0 else datetime.min.replace(tzinfo=UTC)
+def nearest_query(*, newest: bool) -> str:
+    """Return the query for the id and the time of a span's first trade, or of its last one."""
+    order = "DESC" if newest else "ASC"
+    return f'SELECT trade_id, {_US} FROM trades WHERE {_OF_SYMBOL} ORDER BY "time" {order}, trade_id {order} LIMIT 1'  # noqa: S608
 
 
 def span_values(venue: str, symbol: str, span: Span, timeframe: str | None = None) -> tuple[object, ...]:
-    """Return the values of ``trades_query``, or with a timeframe of ``candles_query``."""
+    """Return the values of a query on trades of a span, or with a timeframe of ``candles_query``."""
     return _of(venue, symbol, span) if timeframe is None else _of_series(venue, symbol, timeframe, span)
 
 
@@ -465,7 +458,3 @@ def _of_series(venue: str, symbol: str, timeframe: str, span: Span) -> tuple[obj
 def _of_key(series: tuple[str, ...]) -> str:
     names = ("venue", "symbol", "timeframe")[: len(series)]
     return " AND ".join(f"{name} = ${at}" for at, name in enumerate(names, 1))
-
-
-def _ns(at: datetime) -> int:
-    return (at - _EPOCH) // timedelta(microseconds=1) * NS_PER_US

@@ -1,16 +1,13 @@
 """A ``seams.Housekeeper`` on a database: a connection of its own each time, so that no writer waits for one."""
 
-from datetime import UTC, datetime, timedelta
-
 from crypto_quant import events
-from crypto_quant.market import NS_PER_US
 from crypto_quant.store.exported import export_gate
+from crypto_quant.store.moments import moment
 from crypto_quant.store.retention import Fate, keep_rules
 from crypto_quant.store.timescale import connect
 
 # reading a day of trades before it goes takes its time
 _STATEMENT_TIMEOUT_S = 6 * 3600.0
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class StoreUpkeep:
@@ -23,8 +20,7 @@ class StoreUpkeep:
         """Drop what is due at ``now_ns``; return what to tell. Raises the store's errors, and ConfigError."""
         connection = await connect(self._url, command_timeout_s=_STATEMENT_TIMEOUT_S)
         try:
-            now = _EPOCH + timedelta(microseconds=now_ns // NS_PER_US)
-            return [_told(fate) for fate in await keep_rules(connection, now, export_gate)]
+            return [_told(fate) for fate in await keep_rules(connection, moment(now_ns), export_gate)]
         finally:
             connection.terminate()
 

@@ -12,13 +12,13 @@ import msgspec
 
 from crypto_quant.completeness import Known
 from crypto_quant.continuity import RangeSet
-from crypto_quant.market import DAY_S, NS_PER_S, Timeframe
+from crypto_quant.market import DAY_NS, Timeframe
+from crypto_quant.seams import Source
 from crypto_quant.store.glance import DayCount, Range
 
-DAY_NS = DAY_S * NS_PER_S
-
 COMPLETE, REPAIRED, HOLES, UNPROVEN, DROPPED, NOTHING, UNREAD = "crhudn?"
-_FETCHED = ("rest", "archive")
+# where what came afterwards is from
+FETCHED = (Source.REST, Source.ARCHIVE)
 
 
 class Cell(msgspec.Struct, frozen=True, array_like=True):
@@ -50,7 +50,7 @@ class Claims:
         )
         # the day on which the recording of what was dropped began, as far as one can tell
         self.dropped_since = min((each.since_ns for each in found if each.source == "dropped"), default=0) // DAY_NS
-        self.fetched = RangeSet((each.first, each.last) for each in found if each.source in _FETCHED)
+        self.fetched = RangeSet((each.first, each.last) for each in found if each.source in FETCHED)
 
     def proven(self, first: int, last: int) -> int:
         """Return how many of a range are proven to be stored."""

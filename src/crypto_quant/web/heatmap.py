@@ -9,11 +9,10 @@ from typing import Any
 
 from crypto_quant.errors import CryptoQuantError
 from crypto_quant.evidence import Span
-from crypto_quant.market import Timeframe, utc_text
+from crypto_quant.market import DAY_NS, Timeframe, day_of
 from crypto_quant.store.glance import Glance, Look, Range
 from crypto_quant.web.heat import (
     COMPLETE,
-    DAY_NS,
     NOTHING,
     UNREAD,
     Cell,
@@ -90,7 +89,7 @@ class Heatmap:
             if any(cell.state != NOTHING for cell in cells):
                 rows.append((*name, "".join(cell.state for cell in cells), _notes(cells)))
         return {
-            "days": [utc_text(day * DAY_NS)[:10] for day in days],
+            "days": [str(day_of(day * DAY_NS)) for day in days],
             "rows": rows,
             "unread": len(set(days) - self._known(days)) if frame is None else 0,
         }

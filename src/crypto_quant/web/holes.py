@@ -6,14 +6,13 @@ from typing import Any, NamedTuple
 
 from crypto_quant.continuity import Gap
 from crypto_quant.evidence import Span
-from crypto_quant.market import NS_PER_MS, Timeframe, utc_text
+from crypto_quant.market import DAY_NS, NS_PER_MS, Timeframe, day_of, utc_text
 from crypto_quant.store.glance import Look, Range
-from crypto_quant.web.heat import DAY_NS, Claims
+from crypto_quant.web.heat import FETCHED, Claims
 from crypto_quant.web.heatmap import Heatmap
 
 # so many are shown of each kind, newest first
 SHOWN = 200
-_FETCHED = ("rest", "archive")
 
 
 class _Part(NamedTuple):
@@ -54,7 +53,7 @@ async def holes_of_day(
 ) -> dict[str, Any]:
     """Return what is known of a symbol (of its trades, or with ``frame`` of its candles) on a day."""
     ranges = await _of(look, venue, symbol, frame)
-    name = utc_text(day * DAY_NS)[:10]
+    name = str(day_of(day * DAY_NS))
     found: dict[str, Any] = {"venue": venue, "symbol": symbol, "day": name, "rows": None, "first": None, "last": None}
     low, high, times = None, None, {}
     if frame is not None:
@@ -111,7 +110,7 @@ def _parts(ranges: Iterable[Range], low: int, high: int) -> list[_Part]:
             found.append(_Part(first, last, "dropped" if dropped else "open", "", None, ""))
     for each in ranges:
         first, last = max(low, each.first), min(high, each.last)
-        if first <= last and each.source in _FETCHED:
+        if first <= last and each.source in FETCHED:
             found.append(_Part(first, last, "fetched", each.source, each.until_ns, ""))
         elif first <= last and each.source in ("absent", "void"):
             found.append(_Part(first, last, "absent", each.source, each.since_ns, each.note))

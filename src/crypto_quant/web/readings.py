@@ -5,14 +5,13 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from datetime import date
 from typing import Any
 
 import msgspec
 
 from crypto_quant.errors import ConfigError, StoreUnavailable
 from crypto_quant.evidence import Span
-from crypto_quant.market import DAY_S, NS_PER_MS, NS_PER_S, Timeframe
+from crypto_quant.market import DAY_NS, DAY_S, NS_PER_MS, NS_PER_S, Timeframe, day_ns, parse_day
 from crypto_quant.store.glance import CONNECTIONS, Bar, Glance
 from crypto_quant.web.heatmap import Heatmap
 from crypto_quant.web.holes import holes_of_day, marks
@@ -32,7 +31,7 @@ _KEPT = 128
 _BARS = 240
 # candles are made of trades for so long at a time, and back to so long before the newest
 _BUILD_FOR_S = 1.5
-_BUILD_BACK_NS = 7 * DAY_S * NS_PER_S
+_BUILD_BACK_NS = 7 * DAY_NS
 # a running candle of stored ones is made of trades when it is this long at most
 _RUNNING_MAX_S = 3600
 
@@ -86,7 +85,7 @@ class Readings:
     async def gaps(self, venue: str, symbol: str, day: str, kind: str) -> bytes:
         """Return what lacks of a symbol on a day, what was fetched of it, and the commands that close what is open."""
         frame = None if kind == "trades" else Timeframe.parse(kind)
-        number = _day(day)
+        number = day_ns(parse_day(day)) // DAY_NS
 
         async def read() -> bytes:
             async with self._look(_SLOW_S) as look:
@@ -244,11 +243,3 @@ class _Kept:
             return False
         failed = self.task.cancelled() or (self.task.done() and self.task.exception() is not None)
         return now_s - self._done_s > (min(_FAILURE_AGE_S, age_s) if failed else age_s)
-
-
-def _day(text: str) -> int:
-    """Return the number of a day, counted from 1970, given as 2026-10-01. Raises ConfigError."""
-    try:
-        return (date.fromisoformat(text) - date(1970, 1, 1)).days
-    except ValueError:
-        raise ConfigError("not a day", subject=repr(text), hint="As 2026-10-01") from None
