@@ -46,7 +46,7 @@ from crypto_quant.snapshot import DiskView, ProcessView, Snapshot
 from crypto_quant.store import coverage
 from crypto_quant.store.ledger import StoreLedger
 from crypto_quant.store.leftover import write_leftover
-from crypto_quant.store.paths import data_directory
+from crypto_quant.store.paths import data_dir, spool_dir
 from crypto_quant.store.setaside import FileQuarantine
 from crypto_quant.store.spoolfiles import claim, target_of
 from crypto_quant.store.timescale import TimescaleSink, open_sink
@@ -64,16 +64,6 @@ class Recorder(msgspec.Struct, frozen=True):
     intake: Intake
     database_url: str
     quarantine_directory: Path
-
-
-def data_dir(settings: Settings) -> Path:
-    """Return the directory of everything that is kept on disk beside the database."""
-    return Path(settings.data_dir).expanduser() if settings.data_dir else data_directory()
-
-
-def spool_dir(settings: Settings) -> Path:
-    """Return the directory that holds the spools of all recorders with these settings."""
-    return Path(settings.spool_dir).expanduser() if settings.spool_dir else data_dir(settings) / "spool"
 
 
 @asynccontextmanager

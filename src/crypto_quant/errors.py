@@ -122,7 +122,7 @@ class SchemaMismatch(CryptoQuantError):
 
 
 class EmbeddedDatabaseError(CryptoQuantError):
-    """The local PostgreSQL could not be installed, started or stopped."""
+    """The embedded PostgreSQL could not be installed, started or stopped."""
 
 
 class Incomplete(CryptoQuantError):

@@ -21,7 +21,7 @@ def step(name):
 @click.command()
 @quiet_option
 def work():
-    with waiting("Making the local database, once"):
+    with waiting("Making the embedded database, once"):
         step("waited")
     with Bar("days") as bar:
         with Upgrade() as upgrade:
@@ -46,7 +46,7 @@ def steps(directory: Path) -> list[str]:
 
 def test_each_step_is_seen_and_goes_again(tmp_path: Path) -> None:
     with window(*steps(tmp_path), python=WORK, columns=120) as (seen, process):
-        seen.until(lambda text: "Making the local database, once 0:00:0" in text)
+        seen.until(lambda text: "Making the embedded database, once 0:00:0" in text)
         seen.type(b"\n")
         text = seen.until(lambda text: "candle coverage, version 4 of 5" in text)
         assert "Making" not in text

@@ -213,7 +213,7 @@ async def test_without_a_recorder_it_says_what_the_database_holds(database_url: 
 async def test_without_a_database_it_says_so_and_starts_none(tmp_path: Path) -> None:
     done = await status(tmp_path)
     assert done.code == 1
-    assert "the local database was never made" in done.out
+    assert "the embedded database was never made" in done.out
     assert not (tmp_path / "cluster").exists()
     away = await status(tmp_path, url="postgresql://nobody:secret@127.0.0.1:1/x")
     assert away.code == 1

@@ -13,12 +13,12 @@ import click
 import msgspec
 
 from crypto_quant.cli.bar import Bar, Upgrade, quiet_option
+from crypto_quant.cli.options import config_option, database_url_option, venue_option
 from crypto_quant.cli.record import embedded_url, loop_factory
 from crypto_quant.compose import open_history
 from crypto_quant.config import Settings, load
 from crypto_quant.errors import ConfigError
 from crypto_quant.flow.loading import Outcome
-from crypto_quant.market import Venue
 from crypto_quant.ops import log
 
 _SWITCH_S = 0.0002
@@ -36,8 +36,8 @@ _SWITCH_S = 0.0002
     metavar="NAME",
     help="aggTrade, or kline_INTERVAL as in kline_5m; repeat for several. [default: aggTrade]",
 )
-@click.option("--venue", type=click.Choice([v.value for v in Venue]), help="Which market. [default: spot]")
-@click.option("--database-url", metavar="URL", help="PostgreSQL or TimescaleDB. [default: the embedded database]")
+@venue_option
+@database_url_option
 @click.option("--rest-url", metavar="URL", help="Another REST host. [default: the venue's own]")
 @click.option(
     "--archive-url", metavar="URL", help="Another archive. [default: where --rest-url is, else data.binance.vision]"
@@ -51,11 +51,7 @@ _SWITCH_S = 0.0002
 @click.option("--json", "as_json", is_flag=True, help="The summary as JSON.")
 @click.option("--log-level", type=click.Choice(log.LEVELS, case_sensitive=False), help="[default: WARNING]")
 @click.option("--log-format", type=click.Choice(log.FORMATS), help="[default: auto]")
-@click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    help="A configuration file. [default: ./crypto-quant.toml, when there is one]",
-)
+@config_option
 def backfill(
     symbols: tuple[str, ...],
     first: str,

@@ -15,6 +15,7 @@ import msgspec
 
 from crypto_quant.cli.bar import Bar, Upgrade, quiet_option
 from crypto_quant.cli.export import needed
+from crypto_quant.cli.options import config_option, database_url_option
 from crypto_quant.cli.record import embedded_url, loop_factory
 from crypto_quant.config import load
 from crypto_quant.store.ledger import StoreLedger
@@ -32,9 +33,8 @@ _DIFFERS = 3
 @click.option("--check", is_flag=True, help="Only hold the files against their manifests; store nothing.")
 @click.option("--skip-damaged", is_flag=True, help="Store the files that are sound, though others are not.")
 @click.option("--json", "as_json", is_flag=True, help="The summary as JSON.")
-@click.option("--database-url", metavar="URL", help="PostgreSQL or TimescaleDB. [default: the embedded database]")
-@click.option("--config", type=click.Path(path_type=Path),
-              help="A configuration file. [default: ./crypto-quant.toml, when there is one]")  # fmt: skip
+@database_url_option
+@config_option
 def bring_in(
     directory: Path, check: bool, skip_damaged: bool, as_json: bool, database_url: str | None, config: Path | None
 ) -> None:

@@ -12,12 +12,12 @@ import click
 
 from crypto_quant.cli.candle_chart import MISSING, Shape, draw, price_text
 from crypto_quant.cli.export import needed
-from crypto_quant.cli.options import complete_timeframes
+from crypto_quant.cli.options import complete_timeframes, config_option, database_url_option, venue_option
 from crypto_quant.cli.output import Output
 from crypto_quant.cli.record import recorded_url
 from crypto_quant.config import load
 from crypto_quant.errors import ConfigError
-from crypto_quant.market import NS_PER_US, Venue, fold_symbol, utc_text
+from crypto_quant.market import NS_PER_US, fold_symbol, utc_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,11 +32,10 @@ _LAST_MAX = 10_000
 @click.argument("symbol")
 @click.argument("timeframe", shell_complete=complete_timeframes)
 @click.option("--last", type=click.IntRange(1, _LAST_MAX), default=20, show_default=True, help="How many.")
-@click.option("--venue", type=click.Choice([v.value for v in Venue]), help="Which market. [default: spot]")
+@venue_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, numbers as exact text.")
-@click.option("--database-url", metavar="URL", help="PostgreSQL or TimescaleDB. [default: the embedded database]")
-@click.option("--config", type=click.Path(path_type=Path),
-              help="A configuration file. [default: ./crypto-quant.toml, when there is one]")  # fmt: skip
+@database_url_option
+@config_option
 def candles(
     symbol: str,
     timeframe: str,

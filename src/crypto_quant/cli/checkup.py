@@ -13,7 +13,6 @@ from crypto_quant.binance.archive import ARCHIVE_URL
 from crypto_quant.binance.history import time_request
 from crypto_quant.binance.streams import archive_base, link_url, rest_base
 from crypto_quant.binance.venues import venue_spec
-from crypto_quant.compose import data_dir, spool_dir
 from crypto_quant.config import Resolved
 from crypto_quant.diagnosis import machine, server
 from crypto_quant.diagnosis.finding import Finding, of_error, ok, skipped, warning
@@ -26,6 +25,7 @@ from crypto_quant.ops.clock import SystemClock
 from crypto_quant.seams import Clock
 from crypto_quant.store.embedded import EmbeddedDatabase
 from crypto_quant.store.inspection import Inspection, open_inspection
+from crypto_quant.store.paths import data_dir, spool_dir
 from crypto_quant.store.url import redact
 
 Answer = TypeVar("Answer")

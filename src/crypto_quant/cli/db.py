@@ -9,8 +9,8 @@ import click
 import msgspec
 
 from crypto_quant.cli.bar import Bar, Upgrade, quiet_option
-from crypto_quant.cli.db_url import database_url as _database_url
 from crypto_quant.cli.db_url import given_url, local, settings, started
+from crypto_quant.cli.options import database_url_option
 from crypto_quant.cli.policy import drop, policy
 from crypto_quant.cli.rollups import rollups
 from crypto_quant.store.embedded import find_psql
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def db() -> None:
     """Start, stop, find and look into the database.
 
-    Without --database-url all of this means the local database: a PostgreSQL that is started when it is needed and
+    Without --database-url all of this means the embedded database: a PostgreSQL that is started when it is needed and
     keeps its files in your data directory ($CRYPTO_QUANT_DATA_DIR).
     """
 
@@ -31,19 +31,19 @@ def db() -> None:
 @db.command()
 @quiet_option
 def start() -> None:
-    """Start the local database, or join the running one, and print its URL."""
+    """Start the embedded database, or join the running one, and print its URL."""
     click.echo(started(local()))
 
 
 @db.command()
 def stop() -> None:
-    """Stop the local database; what is stored stays."""
+    """Stop the embedded database; what is stored stays."""
     stopped = local().stop()
     click.echo("stopped" if stopped else "was not running", err=True)
 
 
 @db.command()
-@_database_url
+@database_url_option
 def url(database_url: str | None) -> None:
     """Print the URL alone, for psql "$(crypto-quant db url)"; nothing is started."""
     click.echo(settings(database_url).database_url or local().url())
@@ -52,7 +52,7 @@ def url(database_url: str | None) -> None:
 @db.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def status(as_json: bool) -> None:
-    """Say whether the local database runs, where it is and what it is; exit code 1 when it does not run."""
+    """Say whether the embedded database runs, where it is and what it is; exit code 1 when it does not run."""
     found = local().status()
     if as_json:
         click.echo(msgspec.json.encode(found))
@@ -69,7 +69,7 @@ def status(as_json: bool) -> None:
 
 
 @db.command(context_settings={"ignore_unknown_options": True})
-@_database_url
+@database_url_option
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def psql(database_url: str | None, arguments: tuple[str, ...]) -> None:
     """Open psql on the database; what follows -- is given to psql.
@@ -88,7 +88,7 @@ def psql(database_url: str | None, arguments: tuple[str, ...]) -> None:
 
 @db.command()
 @quiet_option
-@_database_url
+@database_url_option
 def migrate(database_url: str | None) -> None:
     """Bring the schema up to date; doing it twice changes nothing. (record does it by itself.)"""
     state = asyncio.run(_migrate(given_url(database_url)))
@@ -98,7 +98,7 @@ def migrate(database_url: str | None) -> None:
 
 @db.command("load")
 @quiet_option
-@_database_url
+@database_url_option
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def load_files(database_url: str | None, files: tuple[Path, ...]) -> None:
     """Store the rows that a recorder has left in FILES; doing it twice changes nothing.

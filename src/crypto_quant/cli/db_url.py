@@ -6,20 +6,12 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import click
-
 from crypto_quant.cli.bar import Upgrade, waiting
 from crypto_quant.config import Settings, load
 from crypto_quant.store.embedded import EmbeddedDatabase
 
 # a statement may read or drop a year of trades
 _STATEMENT_TIMEOUT_S = 6 * 3600.0
-
-database_url = click.option(
-    "--database-url",
-    metavar="URL",
-    help="A PostgreSQL or TimescaleDB of your own.  [default: the local database]",
-)
 
 
 def settings(given: str | None = None) -> Settings:
@@ -28,19 +20,19 @@ def settings(given: str | None = None) -> Settings:
 
 
 def local() -> EmbeddedDatabase:
-    """Return the local database, running or not."""
+    """Return the embedded database, running or not."""
     chosen = settings().data_dir
     return EmbeddedDatabase(Path(chosen) if chosen else None)
 
 
 def given_url(given: str | None) -> str:
-    """Return the URL to connect to; the local database is started when none was given."""
+    """Return the URL to connect to; the embedded database is started when none was given."""
     return settings(given).database_url or started(local())
 
 
 def started(database: EmbeddedDatabase) -> str:
-    """Return the URL of the local database, started or made; on a terminal it is said what takes so long."""
-    with waiting("Starting the local database" if database.exists() else "Making the local database, once"):
+    """Return the URL of the embedded database, started or made; on a terminal it is said what takes so long."""
+    with waiting("Starting the embedded database" if database.exists() else "Making the embedded database, once"):
         return database.start()
 
 

@@ -20,12 +20,13 @@ from rich.table import Table
 from crypto_quant.cli.bar import Bar, quiet_option, watched
 from crypto_quant.cli.comparison import Verdict, compare
 from crypto_quant.cli.record import loop_factory
-from crypto_quant.compose import Recorder, data_dir, open_recorder
+from crypto_quant.compose import Recorder, open_recorder
 from crypto_quant.config import Settings
 from crypto_quant.errors import CryptoQuantError
 from crypto_quant.ops import log
 from crypto_quant.store.as_text import recreate_database
 from crypto_quant.store.embedded import EmbeddedDatabase, find_psql
+from crypto_quant.store.paths import data_dir
 from crypto_quant.store.queries import StoredCandle, latest_candles
 from crypto_quant.store.timescale import connect
 
@@ -50,7 +51,7 @@ _LOOK = "SELECT * FROM trades ORDER BY time DESC LIMIT 5"
 )
 @click.option("--seed", type=int, default=7, show_default=True, help="Seed of the market.")
 def demo(duration: float, symbols: int, rate: float, seed: int) -> None:
-    """Record a simulated exchange into the local database for a while, then compare every row with the exchange.
+    """Record a simulated exchange into the embedded database for a while, then compare every row with the exchange.
 
     Needs no network. The rows go into a database of their own (crypto_quant_demo), made anew by each demo.
     """  # fmt: skip

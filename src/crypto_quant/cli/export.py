@@ -17,11 +17,11 @@ import click
 import msgspec
 
 from crypto_quant.cli.bar import Bar, quiet_option
-from crypto_quant.cli.options import complete_timeframes
+from crypto_quant.cli.options import complete_timeframes, config_option, database_url_option, venue_option
 from crypto_quant.cli.record import recorded_url
 from crypto_quant.config import load
 from crypto_quant.errors import ConfigError, MissingExtra
-from crypto_quant.market import Timeframe, Venue, fold_symbol
+from crypto_quant.market import Timeframe, fold_symbol
 
 if TYPE_CHECKING:
     from crypto_quant.lake.exporting import Outcome
@@ -44,16 +44,15 @@ KINDS = ("trades", "candles")
 @click.option("--kind", type=click.Choice(KINDS), help="[default: trades, with --timeframe candles]")
 @click.option("--timeframe", "timeframes", multiple=True, metavar="NAME", shell_complete=complete_timeframes,
               help="Of candles, as 5m; repeat for several.")  # fmt: skip
-@click.option("--venue", type=click.Choice([v.value for v in Venue]), help="Which market. [default: spot]")
+@venue_option
 @click.option(
     "--on-gap", type=click.Choice(("raise", "warn", "ignore")), default="raise", show_default=True,
     help="Where not all is there: export nothing, or what there is; the manifest says what is missing.",
 )  # fmt: skip
 @click.option("--force", is_flag=True, help="Overwrite files that no manifest names, and manifests that are damaged.")
 @click.option("--json", "as_json", is_flag=True, help="The summary as JSON.")
-@click.option("--database-url", metavar="URL", help="PostgreSQL or TimescaleDB. [default: the embedded database]")
-@click.option("--config", type=click.Path(path_type=Path),
-              help="A configuration file. [default: ./crypto-quant.toml, when there is one]")  # fmt: skip
+@database_url_option
+@config_option
 def export(
     *,
     symbols: tuple[str, ...],

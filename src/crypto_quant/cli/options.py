@@ -8,15 +8,22 @@ import click
 
 from crypto_quant.config import Settings
 from crypto_quant.configfile import default_text, shape_of
+from crypto_quant.market import Venue
 from crypto_quant.settings_table import ABOUT, flag_of
 
 _FAR = 1e9
 Decorator = Callable[[Any], Any]
 
-config_file = click.option(
+config_option = click.option(
     "--config",
     type=click.Path(path_type=Path),
     help="A configuration file. [default: ./crypto-quant.toml, when there is one]",
+)
+database_url_option = click.option(
+    "--database-url", metavar="URL", help="PostgreSQL or TimescaleDB. [default: the embedded database]"
+)
+venue_option = click.option(
+    "--venue", type=click.Choice([each.value for each in Venue]), help="Which market. [default: spot]"
 )
 
 
@@ -24,7 +31,7 @@ def settings_options(*names: str) -> Decorator:
     """Add the options of the settings ``names`` and ``--config`` to a click command; without names of all settings."""
 
     def add(command: Any) -> Any:  # noqa: ANN401
-        command = config_file(command)
+        command = config_option(command)
         for name in reversed(names or [each for each in Settings.__struct_fields__ if flag_of(each)]):
             command = _option(name)(command)
         return command
@@ -80,7 +87,6 @@ def _streams(context: click.Context, _parameter: click.Parameter, incomplete: st
     """Return the streams of the venue of this command line that begin so."""
     from crypto_quant.binance.streams import available_streams  # noqa: PLC0415 - only a shell asks
     from crypto_quant.binance.venues import venue_spec  # noqa: PLC0415
-    from crypto_quant.market import Venue  # noqa: PLC0415
 
     venue = context.params.get("venue") or Venue.SPOT
     return [str(each) for each in available_streams(venue_spec(Venue(venue))) if str(each).startswith(incomplete)]

@@ -9,7 +9,8 @@ import click
 import msgspec
 
 from crypto_quant.cli.bar import Bar, quiet_option
-from crypto_quant.cli.db_url import database_url, with_database
+from crypto_quant.cli.db_url import with_database
+from crypto_quant.cli.options import database_url_option
 from crypto_quant.errors import ConfigError
 from crypto_quant.market import parse_day
 from crypto_quant.seams import Table
@@ -35,7 +36,7 @@ def policy() -> None:
 
 
 @policy.command("set")
-@database_url
+@database_url_option
 @_table
 @click.option("--columnstore-after", metavar="AGE", help="Turn rows of this age into columns (Community edition).")
 @click.option("--drop-after", metavar="AGE", help="Drop rows of this age.")
@@ -64,7 +65,7 @@ def set_(
 
 
 @policy.command()
-@database_url
+@database_url_option
 @_table
 def clear(database_url: str | None, table: str) -> None:
     """Forget the rule of a table. What is columns stays so, what was dropped stays dropped."""
@@ -75,7 +76,7 @@ def clear(database_url: str | None, table: str) -> None:
 
 
 @policy.command()
-@database_url
+@database_url_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON array.")
 def show(database_url: str | None, as_json: bool) -> None:
     """Say which rules hold."""
@@ -99,7 +100,7 @@ def show(database_url: str | None, as_json: bool) -> None:
 
 @policy.command()
 @quiet_option
-@database_url
+@database_url_option
 def run(database_url: str | None) -> None:
     """Drop now what the rules say; exit code 1 when something had to be kept."""
     from crypto_quant.store.exported import export_gate  # noqa: PLC0415
@@ -114,7 +115,7 @@ def run(database_url: str | None) -> None:
 
 @click.command()
 @quiet_option
-@database_url
+@database_url_option
 @_table
 @click.option("--before", metavar="DATE", required=True, help="Drop what is older than this day, UTC, as 2026-09-01.")
 @_export

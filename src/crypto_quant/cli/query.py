@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from crypto_quant.cli.export import needed
+from crypto_quant.cli.options import config_option, database_url_option
 from crypto_quant.cli.output import Output
 from crypto_quant.cli.record import loop_factory, recorded_url
 from crypto_quant.config import load
@@ -26,9 +27,8 @@ FORMATS = ("table", "json", "ndjson", "csv", "parquet")
 @click.option(
     "--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="How to write the rows."
 )
-@click.option("--database-url", metavar="URL", help="PostgreSQL or TimescaleDB. [default: the embedded database]")
-@click.option("--config", type=click.Path(path_type=Path),
-              help="A configuration file. [default: ./crypto-quant.toml, when there is one]")  # fmt: skip
+@database_url_option
+@config_option
 def query(statement: str, form: str, database_url: str | None, config: Path | None) -> None:
     """Answer one SQL statement, in a transaction that cannot write; '-' reads it from stdin.
 

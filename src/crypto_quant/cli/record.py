@@ -52,8 +52,8 @@ def run(settings: Settings) -> int:
 def embedded_url(settings: Settings) -> str:
     """Start or join the embedded database; return its URL."""
     from crypto_quant.cli.db_url import started  # noqa: PLC0415
-    from crypto_quant.compose import data_dir  # noqa: PLC0415
     from crypto_quant.store.embedded import EmbeddedDatabase  # noqa: PLC0415  # heavy, and only needed here
+    from crypto_quant.store.paths import data_dir  # noqa: PLC0415
 
     return started(EmbeddedDatabase(data_dir(settings)))
 
@@ -63,8 +63,8 @@ def recorded_url(settings: Settings) -> str:
     if settings.database_url is not None:
         return settings.database_url
     from crypto_quant.cli.db_url import started  # noqa: PLC0415
-    from crypto_quant.compose import data_dir  # noqa: PLC0415
     from crypto_quant.store.embedded import EmbeddedDatabase  # noqa: PLC0415
+    from crypto_quant.store.paths import data_dir  # noqa: PLC0415
 
     database = EmbeddedDatabase(data_dir(settings))
     if not database.exists():

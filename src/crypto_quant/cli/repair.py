@@ -12,6 +12,7 @@ import click
 import msgspec
 
 from crypto_quant.cli.bar import Bar, quiet_option
+from crypto_quant.cli.options import config_option, database_url_option, venue_option
 from crypto_quant.cli.record import embedded_url, loop_factory
 from crypto_quant.cli.verify import INCOMPLETE, checked_days
 from crypto_quant.cli.verify_view import show
@@ -21,7 +22,7 @@ from crypto_quant.evidence import Scope
 from crypto_quant.flow.audit import Auditor
 from crypto_quant.flow.repair import Repairer
 from crypto_quant.flow.report import Report
-from crypto_quant.market import Venue, fold_symbol
+from crypto_quant.market import fold_symbol
 from crypto_quant.ops import log
 from crypto_quant.ops.clock import SystemClock
 from crypto_quant.store.audit_queries import open_reader
@@ -34,15 +35,14 @@ from crypto_quant.store.audit_queries import open_reader
     "--from", "first", metavar="DATE", help="The first day, UTC, as 2026-09-01. [default: the record's first]"
 )
 @click.option("--to", "last", metavar="DATE", help="The last day, UTC, inclusive. [default: the record's last]")
-@click.option("--venue", type=click.Choice([v.value for v in Venue]), help="Which market. [default: spot]")
+@venue_option
 @click.option("--deep", is_flag=True, help="Look for holes by reading every row instead of trusting coverage.")
-@click.option("--database-url", metavar="URL", help="PostgreSQL or TimescaleDB. [default: the embedded database]")
+@database_url_option
 @click.option("--rest-url", metavar="URL", help="Another REST host. [default: the venue's own]")
 @click.option(
     "--archive-url", metavar="URL", help="Another archive. [default: where --rest-url is, else data.binance.vision]"
 )
-@click.option("--config", type=click.Path(path_type=Path),
-              help="A configuration file. [default: ./crypto-quant.toml, when there is one]")  # fmt: skip
+@config_option
 def repair(
     symbols: tuple[str, ...],
     first: str | None,

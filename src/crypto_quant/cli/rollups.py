@@ -7,7 +7,8 @@ import click
 import msgspec
 
 from crypto_quant.cli.bar import Bar, quiet_option
-from crypto_quant.cli.db_url import database_url, with_database
+from crypto_quant.cli.db_url import with_database
+from crypto_quant.cli.options import database_url_option
 
 
 @click.group()
@@ -19,7 +20,7 @@ def rollups() -> None:
 
 
 @rollups.command()
-@database_url
+@database_url_option
 def create(database_url: str | None) -> None:
     """Make them; doing it twice changes nothing."""
     made = _with_database(database_url, lambda store, connection: store.create(connection))
@@ -27,7 +28,7 @@ def create(database_url: str | None) -> None:
 
 
 @rollups.command()
-@database_url
+@database_url_option
 def drop(database_url: str | None) -> None:
     """Remove them; the trades stay."""
     gone = _with_database(database_url, lambda store, connection: store.drop(connection))
@@ -36,7 +37,7 @@ def drop(database_url: str | None) -> None:
 
 @rollups.command()
 @quiet_option
-@database_url
+@database_url_option
 def refresh(database_url: str | None) -> None:
     """Work out now what has changed in stored days; the database does it by itself every few minutes.
 
@@ -48,7 +49,7 @@ def refresh(database_url: str | None) -> None:
 
 
 @rollups.command()
-@database_url
+@database_url_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON array.")
 def show(database_url: str | None, as_json: bool) -> None:
     """Say what there is."""

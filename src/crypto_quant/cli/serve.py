@@ -31,9 +31,9 @@ def serve(config: Path | None, **flags: Any) -> None:  # noqa: ANN401
     It reads what they show of themselves once a second, and can neither slow nor stop them; they may come and go.
     """
     from crypto_quant.cli.watching import listening  # noqa: PLC0415 - a shell that completes options waits for none
-    from crypto_quant.compose import data_dir  # noqa: PLC0415
     from crypto_quant.ops import log  # noqa: PLC0415
     from crypto_quant.store.embedded import EmbeddedDatabase  # noqa: PLC0415
+    from crypto_quant.store.paths import data_dir  # noqa: PLC0415
 
     settings = load(flags, os.environ, config)
     if settings.serve is None:

@@ -15,12 +15,13 @@ from rich.text import Text
 
 from crypto_quant import health
 from crypto_quant.cli import status_view as view
+from crypto_quant.cli.options import config_option
 from crypto_quant.config import Settings, load
 from crypto_quant.errors import ConfigError, CryptoQuantError
 from crypto_quant.ops import board
 from crypto_quant.ops.board import Board
+from crypto_quant.store import paths
 from crypto_quant.store.embedded import EmbeddedDatabase
-from crypto_quant.store.paths import data_directory
 from crypto_quant.words import counted, printable
 
 FORMAT = 1
@@ -42,8 +43,7 @@ _HAPPENINGS_MAX = 10
     "--database-url", metavar="URL",
     help="The database to look into when no recorder runs. [default: the embedded one, where it runs]",
 )  # fmt: skip
-@click.option("--config", type=click.Path(path_type=Path),
-              help="A configuration file. [default: ./crypto-quant.toml, when there is one]")  # fmt: skip
+@config_option
 def status(
     watch: bool,
     interval: float,
@@ -61,7 +61,7 @@ def status(
     something is wrong: one died or hangs, is not connected on both sides, or misses trades; 2: usage.
     """
     settings = load({"data_dir": data_dir, "database_url": database_url}, os.environ, config)
-    directory = _data_directory(settings) / board.DIRECTORY
+    directory = paths.data_dir(settings) / board.DIRECTORY
     if watch:
         if as_json or once:
             raise click.UsageError("--watch is for people: --json and --once look once")
@@ -101,10 +101,6 @@ def nobody(directory: Path, pid: int | None) -> str:
     return f"No recorder runs here{f' with pid {pid}' if pid else ''} ({directory})"
 
 
-def _data_directory(settings: Settings) -> Path:
-    return Path(settings.data_dir).expanduser() if settings.data_dir else data_directory()
-
-
 # -- what the database holds -----------------------------------------------------------------------------
 
 
@@ -112,10 +108,10 @@ def _held(settings: Settings) -> dict[str, Any]:
     """Return what the database holds, or why nobody can tell. The embedded one is asked only where it runs."""
     url = settings.database_url
     if url is None:
-        found = EmbeddedDatabase(_data_directory(settings)).status()
+        found = EmbeddedDatabase(paths.data_dir(settings)).status()
         if found.url is None:
             there = "does not run" if (Path(found.directory) / "cluster").exists() else "was never made"
-            return {"problem": f"the local database {there}", "streams": []}
+            return {"problem": f"the embedded database {there}", "streams": []}
         url = found.url
     # asyncpg is only needed here
     from crypto_quant.store.holdings import holdings  # noqa: PLC0415

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from crypto_quant.cli.bar import Bar, quiet_option
+from crypto_quant.cli.options import config_option, database_url_option
 from crypto_quant.cli.record import embedded_url, loop_factory
 from crypto_quant.cli.verify_view import repair_command, show
 from crypto_quant.config import Settings, load
@@ -51,9 +52,8 @@ INCOMPLETE = 3
     metavar="FILE",
     help="Check a certificate, and the database against it.",
 )
-@click.option("--database-url", metavar="URL", help="PostgreSQL or TimescaleDB. [default: the embedded database]")
-@click.option("--config", type=click.Path(path_type=Path),
-              help="A configuration file. [default: ./crypto-quant.toml, when there is one]")  # fmt: skip
+@database_url_option
+@config_option
 def verify(
     *,
     symbols: tuple[str, ...],

@@ -8,12 +8,12 @@ import click
 import msgspec
 
 from crypto_quant import events
-from crypto_quant.compose import data_dir
 from crypto_quant.config import Settings
 from crypto_quant.ops import board
 from crypto_quant.ops.companion import Companion, Plan
 from crypto_quant.ops.listening import address_of, listen, parse_address
 from crypto_quant.seams import Emit
+from crypto_quant.store.paths import data_dir
 
 
 class Listeners(msgspec.Struct, frozen=True):

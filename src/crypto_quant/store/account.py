@@ -53,7 +53,7 @@ class Account:
             )
         except subprocess.TimeoutExpired as problem:
             raise EmbeddedDatabaseError(
-                f"a program of the local database did not end within {timeout_s:.0f} s",
+                f"a program of the embedded database did not end within {timeout_s:.0f} s",
                 subject=command[0],
                 hint="Is the disk stuck? Try again, or give --database-url",
             ) from problem
@@ -79,7 +79,7 @@ class Account:
         """Replace the file as this user, in one step. Raises EmbeddedDatabaseError."""
         done = self.run(["/bin/sh", "-c", 'cat > "$1.new" && mv -f "$1.new" "$1"', "sh", str(path)], stdin=text)
         if done.returncode:
-            raise EmbeddedDatabaseError("cannot write a file of the local database", subject=done.stdout.strip())
+            raise EmbeddedDatabaseError("cannot write a file of the embedded database", subject=done.stdout.strip())
 
     def own_directory(self, path: Path) -> None:
         """Make the directory if there is none: this user's, closed to everyone else.
@@ -111,7 +111,7 @@ def account_for(cluster: Path) -> Account:
         owner = cluster.stat().st_uid
         if uid not in (0, owner):
             raise EmbeddedDatabaseError(
-                f"the local database belongs to user {_name_of(owner)!r}, not to {_name_of(uid)!r}",
+                f"the embedded database belongs to user {_name_of(owner)!r}, not to {_name_of(uid)!r}",
                 subject=str(cluster),
                 hint="Run as that user, or set CRYPTO_QUANT_DATA_DIR to a directory of your own",
             )

@@ -1,4 +1,4 @@
-"""The local PostgreSQL that serves when no ``--database-url`` is given.
+"""The embedded PostgreSQL that serves when no ``--database-url`` is given.
 
 A daemon of its own, reached through a Unix socket only. It outlives the recorder that started it, so that the data
 stay readable, and the next recorder joins it; ``crypto-quant db stop`` ends it. See
@@ -61,7 +61,7 @@ _HINTS = (
 
 
 class EmbeddedStatus(msgspec.Struct, frozen=True):
-    """What there is of the local database; ``pid`` and ``url`` are None while it is down."""
+    """What there is of the embedded database; ``pid`` and ``url`` are None while it is down."""
 
     running: bool
     directory: str
@@ -79,7 +79,7 @@ class _Origin(msgspec.Struct, frozen=True):
 
 
 class EmbeddedDatabase:
-    """The local PostgreSQL below one directory; many processes may use the same one at once."""
+    """The embedded PostgreSQL below one directory; many processes may use the same one at once."""
 
     def __init__(self, directory: Path | None = None) -> None:
         self.directory = (directory or data_directory()).expanduser().resolve()
@@ -120,7 +120,7 @@ class EmbeddedDatabase:
             command = self._pg_ctl(self._programs(account), "stop", "-m", "fast", "-w", "-t", str(STOP_TIMEOUT_S))
             done = account.run(command, timeout_s=STOP_TIMEOUT_S + 30)
             if done.returncode and self._runs():
-                raise self._failure("the local database could not be stopped", done.stdout)
+                raise self._failure("the embedded database could not be stopped", done.stdout)
             return True
 
     def exists(self) -> bool:
@@ -212,7 +212,7 @@ class EmbeddedDatabase:
         if chosen is None:
             wanted = f"PostgreSQL {made_for}" + (" with TimescaleDB" if timescaledb else "")
             raise EmbeddedDatabaseError(
-                f"the local database was made by {wanted}, which is no longer installed",
+                f"the embedded database was made by {wanted}, which is no longer installed",
                 subject=str(self._cluster),
                 hint=f"Install {wanted} again, or set {DATA_DIR_VARIABLE} to a new directory to begin afresh",
             )
@@ -260,12 +260,12 @@ class EmbeddedDatabase:
         done = account.run(command)
         if done.returncode:
             shutil.rmtree(half, ignore_errors=True)
-            raise self._failure("the local database could not be made", done.stdout)
+            raise self._failure("the embedded database could not be made", done.stdout)
         configuration = half / "postgresql.conf"
         include = "include_if_exists = 'crypto-quant.conf'  # written anew at every start; what follows it wins"
         append = account.run(["/bin/sh", "-c", 'printf "\\n%s\\n" "$2" >> "$1"', "sh", str(configuration), include])
         if append.returncode:
-            raise self._failure("the local database could not be configured", append.stdout)
+            raise self._failure("the embedded database could not be configured", append.stdout)
         origin = _Origin(str(programs.directory), programs.version, programs.timescaledb)
         record = self.directory / "cluster.json.new"
         record.write_bytes(msgspec.json.encode(origin) + b"\n")
@@ -295,9 +295,9 @@ class EmbeddedDatabase:
                 account.run(["rm", "-f", *map(str, stale)])
             elif "pre-existing shared memory block" not in said:
                 # Otherwise a killed server's last children are still leaving; they need a moment.
-                raise self._failure("the local database did not start", f"{said}\n{done.stdout}")
+                raise self._failure("the embedded database did not start", f"{said}\n{done.stdout}")
             if time.monotonic() > deadline:
-                raise self._failure("the local database did not start", said)
+                raise self._failure("the embedded database did not start", said)
             time.sleep(0.3)
 
     def _await_ready(self, account: Account, programs: Binaries) -> None:
@@ -308,7 +308,7 @@ class EmbeddedDatabase:
             if done.returncode == 0:
                 return
             if not self._runs() or time.monotonic() > deadline:
-                raise self._failure("the local database does not answer", done.stdout)
+                raise self._failure("the embedded database does not answer", done.stdout)
             time.sleep(0.2)
 
     def _ensure_database(self, account: Account, programs: Binaries) -> None:
@@ -359,7 +359,7 @@ class EmbeddedDatabase:
                 except BlockingIOError:
                     if time.monotonic() > deadline:
                         raise EmbeddedDatabaseError(
-                            f"another process has been starting the local database for {LOCK_TIMEOUT_S:.0f} s",
+                            f"another process has been starting the embedded database for {LOCK_TIMEOUT_S:.0f} s",
                             subject=str(self.directory / "lock"),
                             hint="End that process and try again",
                         ) from None
@@ -376,7 +376,7 @@ class EmbeddedDatabase:
             what = problem.strerror or str(problem)
             where = problem.filename or self.directory
             raise EmbeddedDatabaseError(
-                f"cannot {operation} the local database",
+                f"cannot {operation} the embedded database",
                 subject=f"{what}: {where}",
                 hint=_hint(what, f"Set {DATA_DIR_VARIABLE} to a directory that can be written, or give --database-url"),
             ) from problem
