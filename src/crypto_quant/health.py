@@ -12,15 +12,15 @@ import msgspec
 
 from crypto_quant.market import NS_PER_S
 from crypto_quant.snapshot import LinkView, Phase, Snapshot, StreamState
-from crypto_quant.words import counted, milliseconds, size, span
+from crypto_quant.words import GIB, MIB, counted, milliseconds, size, span
 
 # a living recorder shows something new every second; one that has not for so long hangs, or its disk does
 STALE_S = 5.0
 SPOOL_SHARE_MOST = 0.8
-DISK_BYTES_LEAST = 512 * 1024**2
+DISK_BYTES_LEAST = 512 * MIB
 # a disk is worth a look below this share, but a large one not before so little is left
 DISK_SHARE_LEAST = 0.05
-DISK_BYTES_ENOUGH = 10 * 1024**3
+DISK_BYTES_ENOUGH = 10 * GIB
 FILES_SHARE_MOST = 0.8
 COMMIT_LAG_MOST_MS = 5000.0
 _NAMED_MAX = 3

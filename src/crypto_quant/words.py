@@ -1,7 +1,9 @@
 """Figures as people read them: how long, how much, how often. Nothing here is exact, and nothing of it is parsed."""
 
+MIB = 1024**2
+GIB = 1024**3
 _SPANS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
-_SIZES = ("bytes", "kB", "MB", "GB", "TB", "PB")
+_SIZES = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
 UNPRINTABLE = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -27,10 +29,10 @@ def brief_span(seconds: float) -> str:
 
 
 def size(count: float) -> str:
-    """Return so many bytes, as ``1.4 GB``: three digits, by thousands."""
+    """Return so many bytes, as ``1.4 GiB``: two or three digits, by 1,024 as settings and limits are."""
     amount, at = float(max(0, count)), 0
     while amount >= 999.5 and at < len(_SIZES) - 1:
-        amount, at = amount / 1000, at + 1
+        amount, at = amount / 1024, at + 1
     return f"{amount:.0f} {_SIZES[at]}" if not at or amount >= 99.95 else f"{amount:.1f} {_SIZES[at]}"
 
 

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from crypto_quant.diagnosis import machine
-from crypto_quant.diagnosis.finding import Finding, Verdict, size_text, worst
-from crypto_quant.diagnosis.machine import GIB, MIB, ClockSample, Disk
+from crypto_quant.diagnosis.finding import Finding, Verdict, worst
+from crypto_quant.diagnosis.machine import ClockSample, Disk
+from crypto_quant.words import GIB, MIB
 
 S = 1_000_000_000
 
@@ -131,13 +132,6 @@ def test_disks_that_are_not_looked_at() -> None:
 ])  # fmt: skip
 def test_the_worst_verdict(verdicts: str, expected: str) -> None:
     assert worst(Finding("x", Verdict(each), "") for each in verdicts.split()) == expected
-
-
-@pytest.mark.parametrize(
-    ("count", "text"), [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (5 * GIB // 2, "2.5 GiB")]
-)
-def test_sizes(count: int, text: str) -> None:
-    assert size_text(count) == text
 
 
 def test_whatever_is_wrong_has_a_remedy() -> None:

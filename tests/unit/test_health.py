@@ -69,7 +69,7 @@ def test_what_is_wrong_is_told(fields: dict[str, Any], says: str) -> None:
         ({"links": (link(1, LinkState.CONNECTING),)}, "1 of 1 link down for 12 s: link 1 connecting"),
         ({"store": AWAY, "spool": SpoolView()}, "Database away"),
         ({"spool": SpoolView(directory="/s", refused="No space left", limit_bytes=9)}, "takes no more: No space left"),
-        ({"disks": (DiskView(path="/d", free_bytes=GIB // 3, total_bytes=GIB),)}, "disk of /d is nearly full: 358 MB"),
+        ({"disks": (DiskView(path="/d", free_bytes=GIB // 3, total_bytes=GIB),)}, "disk of /d is nearly full: 341 MiB"),
     ],
 )
 def test_what_records_nothing_or_has_nowhere_to_go_is_urgent(fields: dict[str, Any], says: str) -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crypto_quant.words import brief_span, counted, milliseconds, printable, rate, size, span
+from crypto_quant.words import GIB, brief_span, counted, milliseconds, printable, rate, size, span
 
 
 @pytest.mark.parametrize(
@@ -20,8 +20,9 @@ def test_a_span_has_its_two_largest_units(seconds: float, long: str, brief: str)
 
 @pytest.mark.parametrize(
     ("count", "text"),
-    [(0, "0 bytes"), (999, "999 bytes"), (1000, "1.0 kB"), (99_940, "99.9 kB"), (99_960, "100 kB"),
-     (999_400, "999 kB"), (999_600, "1.0 MB"), (4 * 1024**3, "4.3 GB"), (10**17, "100 PB"), (10**19, "10000 PB")],
+    [(0, "0 bytes"), (999, "999 bytes"), (1000, "1.0 KiB"), (1024, "1.0 KiB"), (102_300, "99.9 KiB"),
+     (102_400, "100 KiB"), (1_023_000, "999 KiB"), (1_023_600, "1.0 MiB"), (5 * GIB // 2, "2.5 GiB"),
+     (10**17, "88.8 PiB"), (10**19, "8882 PiB")],
 )  # fmt: skip
 def test_a_size_has_three_digits(count: int, text: str) -> None:
     assert size(count) == text

@@ -16,6 +16,7 @@ import msgspec
 from crypto_quant.cli.options import given, settings_options
 from crypto_quant.config import Resolved, resolve
 from crypto_quant.diagnosis.finding import Finding, Verdict, worst
+from crypto_quant.words import printable
 
 _COLOURS = {Verdict.OK: "green", Verdict.SKIPPED: "bright_black", Verdict.WARNING: "yellow", Verdict.FAILED: "red"}
 
@@ -64,9 +65,9 @@ def _tell(findings: Sequence[Finding]) -> None:
     for finding in told:
         word = f"{finding.verdict:7}"
         shown = word if plain else click.style(word, fg=_COLOURS[finding.verdict])
-        click.echo(f"{shown}  {finding.check:{names}}  {_printable(finding.found)}")
+        click.echo(f"{shown}  {finding.check:{names}}  {printable(finding.found)}")
         if finding.remedy:
-            click.echo(f"{'':7}  {'':{names}}  → {_printable(finding.remedy)}")
+            click.echo(f"{'':7}  {'':{names}}  → {printable(finding.remedy)}")
     counts = Counter(finding.verdict for finding in findings)
     click.echo(", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict]))
 
@@ -80,8 +81,3 @@ def _together(findings: Sequence[Finding]) -> list[Finding]:
             group = [Finding(f"{len(group)} checks", verdict, f"{found} ({group[0].check} to {group[-1].check})")]
         told += group
     return told
-
-
-def _printable(text: str) -> str:
-    # a server says what it likes, and a terminal obeys
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

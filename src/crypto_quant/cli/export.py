@@ -22,6 +22,7 @@ from crypto_quant.cli.record import recorded_url
 from crypto_quant.config import load
 from crypto_quant.errors import ConfigError, MissingExtra
 from crypto_quant.market import Timeframe, fold_symbol
+from crypto_quant.words import counted, size
 
 if TYPE_CHECKING:
     from crypto_quant.lake.exporting import Outcome
@@ -152,8 +153,7 @@ def _export(
 
 def _tell(outcomes: "Sequence[Outcome]", took_s: float) -> None:
     for each in outcomes:
-        size = f"{each.bytes / 1e6:,.1f} MB" if each.bytes >= 1e6 else f"{each.bytes / 1e3:,.1f} kB"
-        words = [f"{each.files:,} file{'s'[: each.files != 1]} with {each.rows:,} rows, {size}"]
+        words = [f"{counted(each.files, 'file')} with {counted(each.rows, 'row')}, {size(each.bytes)}"]
         words += [f"{each.kept:,} were there"] if each.kept else []
         words += [f"{len(each.missing):,} INCOMPLETE"] if each.missing else []
         click.echo(f"{each.series}: {', '.join(words)}")

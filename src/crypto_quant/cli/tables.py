@@ -10,6 +10,7 @@ from typing import Protocol
 import msgspec
 
 from crypto_quant.store.question import Column, Row
+from crypto_quant.words import UNPRINTABLE
 
 Write = Callable[[bytes], object]
 
@@ -67,7 +68,7 @@ class AsTable:
 
     def _shown(self, row: Row) -> list[str]:
         # what is stored is not trusted with the terminal
-        return ["" if value is None else _NOT_SHOWN.sub("\N{REPLACEMENT CHARACTER}", value) for value in row]
+        return ["" if value is None else _NOT_SHOWN.sub(UNPRINTABLE, value) for value in row]
 
     def _put(self, lines: Sequence[Sequence[str]]) -> None:
         text = []

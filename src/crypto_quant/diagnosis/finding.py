@@ -56,12 +56,3 @@ def worst(findings: Iterable[Finding]) -> Verdict:
     order = list(Verdict)
     most = max((order.index(finding.verdict) for finding in findings), default=0)
     return Verdict.OK if order[most] is Verdict.SKIPPED else order[most]
-
-
-def size_text(count: int) -> str:
-    """Return a number of bytes for people, ``12.3 GiB``."""
-    value, units = float(count), ["B", "KiB", "MiB", "GiB", "TiB", "PiB"]
-    at = 0
-    while value >= 1024 and at < len(units) - 1:
-        value, at = value / 1024, at + 1
-    return f"{count} B" if at == 0 else f"{value:.1f} {units[at]}"

@@ -4,10 +4,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from crypto_quant.diagnosis.finding import Finding, failed, ok, size_text, skipped, warning
-
-MIB = 1024**2
-GIB = 1024**3
+from crypto_quant.diagnosis.finding import Finding, failed, ok, skipped, warning
+from crypto_quant.words import GIB, MIB, size
 
 PYTHON_MIN = (3, 11)
 # Within it the lag that is told is about right. A machine that keeps its time by NTP is within some hundredths.
@@ -113,18 +111,18 @@ def memory(limit_bytes: int | None, *, pending_limit: int) -> Finding:
     if limit_bytes is None:
         return skipped("memory", "this system does not tell")
     need = MEMORY_BASE + pending_limit * MEMORY_PER_ROW
-    found = f"{size_text(limit_bytes)}; up to {size_text(need)} are used while {pending_limit:,} rows wait"
+    found = f"{size(limit_bytes)}; up to {size(need)} are used while {pending_limit:,} rows wait"
     if limit_bytes < MEMORY_BASE:
-        return failed("memory", found, f"Give it {size_text(need)} (MemoryMax, --memory)")
+        return failed("memory", found, f"Give it {size(need)} (MemoryMax, --memory)")
     if limit_bytes < need:
         least = max(1000, (limit_bytes - MEMORY_BASE) // MEMORY_PER_ROW)
-        return warning("memory", found, f"Give it {size_text(need)}, or set pending_limit = {least}")
+        return warning("memory", found, f"Give it {size(need)}, or set pending_limit = {least}")
     return ok("memory", found)
 
 
 def data_disk(disk: Disk) -> Finding:
     """Judge the disk of what is set aside, of archives and of rows left over."""
-    found = f"{size_text(disk.free_bytes)} free, {disk.directory}"
+    found = f"{size(disk.free_bytes)} free, {disk.directory}"
     if not disk.writable:
         return failed("data_disk", f"cannot be written: {disk.place}", _ANOTHER_DIRECTORY)
     if disk.free_bytes < DISK_LEAST:
@@ -139,7 +137,7 @@ def spool_disk(disk: Disk | None, *, limit_bytes: int, used_bytes: int) -> Findi
     if disk is None:
         return skipped("spool_disk", "there is no spool: rows wait in memory alone while the database is away")
     rest = max(0, limit_bytes - used_bytes)
-    found = f"{size_text(disk.free_bytes)} free, the spool may take {size_text(rest)} more, {disk.directory}"
+    found = f"{size(disk.free_bytes)} free, the spool may take {size(rest)} more, {disk.directory}"
     if not disk.writable:
         return failed("spool_disk", f"cannot be written: {disk.place}", "Set spool_dir to a directory that can be")
     if disk.free_bytes < DISK_LEAST:
@@ -159,7 +157,7 @@ def database_disk(disk: Disk | None) -> Finding:
     if disk is None:
         return skipped("database_disk", "the database's disk cannot be seen from here")
     room = disk.free_bytes // BYTES_PER_TRADE // 1_000_000
-    found = f"{size_text(disk.free_bytes)} free, room for some {room:,} million trades, {disk.directory}"
+    found = f"{size(disk.free_bytes)} free, room for some {room:,} million trades, {disk.directory}"
     remedy = "Free some space, declare how long rows are kept (crypto-quant db policy set), or set data_dir"
     if not disk.writable:
         return failed("database_disk", f"cannot be written: {disk.place}", _ANOTHER_DIRECTORY)

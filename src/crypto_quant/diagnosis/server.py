@@ -5,11 +5,9 @@ from datetime import timedelta
 
 import msgspec
 
-from crypto_quant.diagnosis.finding import Finding, failed, ok, size_text, skipped, warning
+from crypto_quant.diagnosis.finding import Finding, failed, ok, skipped, warning
 from crypto_quant.diagnosis.known_bugs import KNOWN_BUGS, version_tuple
-
-MIB = 1024**2
-GIB = 1024**3
+from crypto_quant.words import GIB, MIB, size
 
 # the oldest server that the schema is tested with
 POSTGRESQL_MIN = 15
@@ -223,10 +221,10 @@ def durability(values: Values) -> Finding:
 
 def wal(values: Values) -> Finding:
     """Judge how often a checkpoint interrupts a busy recording; sizes come in MB, times in seconds."""
-    size = int(values.get("max_wal_size", "1024")) * MIB
+    bytes_most = int(values.get("max_wal_size", "1024")) * MIB
     timeout = timedelta(seconds=int(values.get("checkpoint_timeout", "300")))
-    found = f"max_wal_size {size_text(size)}, checkpoint_timeout {timeout}"
-    if size < MAX_WAL_SIZE_LOW:
+    found = f"max_wal_size {size(bytes_most)}, checkpoint_timeout {timeout}"
+    if bytes_most < MAX_WAL_SIZE_LOW:
         return warning("wal", found, f"ALTER SYSTEM SET max_wal_size = '4GB'{_RELOAD}")
     if timeout < CHECKPOINT_TIMEOUT_LOW:
         return warning("wal", found, f"ALTER SYSTEM SET checkpoint_timeout = '15min'{_RELOAD}")
@@ -238,14 +236,14 @@ def shared_buffers(values: Values, largest_index: int | None) -> Finding:
 
     ``largest_index`` is the size in bytes of all indexes of the largest day of trades; None: there is none.
     """
-    size = int(values.get("shared_buffers", "16384")) * 8192
-    found = f"shared_buffers {size_text(size)}"
+    buffers = int(values.get("shared_buffers", "16384")) * 8192
+    found = f"shared_buffers {size(buffers)}"
     if largest_index:
-        found += f", the largest day's indexes take {size_text(largest_index)}"
+        found += f", the largest day's indexes take {size(largest_index)}"
     remedy = f"shared_buffers = a quarter of the server's memory{_RESTART}"
-    if largest_index is not None and largest_index > size:
+    if largest_index is not None and largest_index > buffers:
         return warning("shared_buffers", f"{found}: each batch will read from disk", remedy)
-    if size < SHARED_BUFFERS_LOW:
+    if buffers < SHARED_BUFFERS_LOW:
         return warning("shared_buffers", found, remedy)
     return ok("shared_buffers", found)
 

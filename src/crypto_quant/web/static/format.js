@@ -34,8 +34,8 @@ export function span(ms) {
 export function bytes(value) {
   if (value === null || value === undefined) return DASH;
   let size = value;
-  for (const unit of ["B", "KiB", "MiB", "GiB", "TiB"]) {
-    if (size < 1024 || unit === "TiB") return `${size < 10 && unit !== "B" ? size.toFixed(1) : Math.round(size)} ${unit}`;
+  for (const unit of ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB"]) {
+    if (size < 999.5 || unit === "PiB") return `${unit === "bytes" || size >= 99.95 ? Math.round(size) : size.toFixed(1)} ${unit}`;
     size /= 1024;
   }
   return DASH;
