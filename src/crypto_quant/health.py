@@ -17,9 +17,11 @@ from crypto_quant.words import GIB, MIB, counted, milliseconds, size, span
 # a living recorder shows something new every second; one that has not for so long hangs, or its disk does
 STALE_S = 5.0
 SPOOL_SHARE_MOST = 0.8
+# Of a disk that a recorder writes to, for doctor and the alerts too. It is nearly full below the first; worth a look
+# below the second, and below the share, but a large disk not before less than the last is left.
 DISK_BYTES_LEAST = 512 * MIB
-# a disk is worth a look below this share, but a large one not before so little is left
-DISK_SHARE_LEAST = 0.05
+DISK_BYTES_LOW = 1 * GIB
+DISK_SHARE_LOW = 0.1
 DISK_BYTES_ENOUGH = 10 * GIB
 FILES_SHARE_MOST = 0.8
 COMMIT_LAG_MOST_MS = 5000.0
@@ -84,6 +86,14 @@ def problems(snapshot: Snapshot | None, *, alive: bool, now_ns: int) -> list[Pro
 def is_well(snapshot: Snapshot | None, found: Sequence[Problem]) -> bool:
     """Tell whether a recorder has both its source and its store, and none of these, its problems, is wrong."""
     return snapshot is not None and snapshot.ready and all(each.level is not Level.WRONG for each in found)
+
+
+def disk_level(free_bytes: int, total_bytes: int) -> Level | None:
+    """Return how bad it is that so much of a disk is left; None: it is enough."""
+    if free_bytes < DISK_BYTES_LEAST:
+        return Level.WRONG
+    low = free_bytes < DISK_BYTES_LOW or free_bytes < min(DISK_SHARE_LOW * total_bytes, DISK_BYTES_ENOUGH)
+    return Level.NOTE if low else None
 
 
 def _wrong(what: str, remedy: str, *, cause: str = "", since_ns: int | None = None, urgent: bool = False) -> Problem:
@@ -222,13 +232,13 @@ def _disks(snapshot: Snapshot) -> Iterator[Problem]:
     for disk in snapshot.disks:
         if not disk.total_bytes:
             continue
+        level = disk_level(disk.free_bytes, disk.total_bytes)
         left = f"{size(disk.free_bytes)} left ({disk.free_bytes / disk.total_bytes:.1%})"
-        what = f"The disk of {disk.path} is nearly full: {left}"
         remedy = "Make room: without it nothing can be spooled, and an embedded database stops"
-        if disk.free_bytes < DISK_BYTES_LEAST:
-            yield _wrong(what, remedy, urgent=True)
-        elif disk.free_bytes < min(DISK_SHARE_LEAST * disk.total_bytes, DISK_BYTES_ENOUGH):
-            yield _note(what, remedy)
+        if level is Level.WRONG:
+            yield _wrong(f"The disk of {disk.path} is nearly full: {left}", remedy, urgent=True)
+        elif level is Level.NOTE:
+            yield _note(f"The disk of {disk.path} fills up: {left}", remedy)
 
 
 def _late(snapshot: Snapshot) -> Iterator[Problem]:

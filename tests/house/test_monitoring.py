@@ -12,6 +12,7 @@ import pytest
 import yaml
 from alerting import metric_names
 
+from crypto_quant import health
 from crypto_quant.web.metrics import ALWAYS, OF_A_RECORDER, OF_A_STREAM, OF_THE_WATCHER
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,6 +75,15 @@ def test_every_alert_is_whole_and_has_its_remedy() -> None:
         assert where == "docs/monitoring.md"
         assert headings[anchor] == alert["alert"]
     assert set(headings.values()) == {alert["alert"] for alert in alerts()}, "a remedy without an alert"
+
+
+def test_alerts_and_status_call_the_same_disk_full() -> None:
+    expressions = {alert["alert"]: alert["expr"] for alert in alerts()}
+    free, size = "cryptoquant_disk_free_bytes", "cryptoquant_disk_size_bytes"
+    assert expressions["CryptoQuantDiskNearlyFull"] == f"{free} < {health.DISK_BYTES_LEAST // 2**20} * 2^20"
+    enough = f"{free} < {health.DISK_BYTES_ENOUGH // 2**30} * 2^30 and {free} / {size} < {health.DISK_SHARE_LOW}"
+    assert expressions["CryptoQuantDiskLow"] == f"{free} < 2^30 or ({enough})"
+    assert health.DISK_BYTES_LOW == 2**30
 
 
 def test_every_alert_is_tested_both_ways() -> None:

@@ -80,19 +80,20 @@ def test_the_pending_limit_that_is_advised_would_do() -> None:
 
 
 def disk(free: int, *, writable: bool = True) -> Disk:
-    return Disk("/data/x", "/data", free, writable)
+    return Disk("/data/x", "/data", free, 5 * GIB, writable)
 
 
 @pytest.mark.parametrize(("free", "verdict"), [
-    (64 * MIB - 1, "failed"), (64 * MIB, "warning"), (GIB - 1, "warning"), (GIB, "ok"),
+    (512 * MIB - 1, "failed"), (512 * MIB, "warning"), (GIB - 1, "warning"), (GIB, "ok"),
 ])  # fmt: skip
 def test_data_disk(free: int, verdict: str) -> None:
     assert machine.data_disk(disk(free)).verdict == verdict
 
 
 @pytest.mark.parametrize(("free", "used", "verdict"), [
-    (64 * MIB - 1, 4 * GIB, "failed"), (64 * MIB, 4 * GIB, "ok"), (64 * MIB, 0, "warning"), (4 * GIB - 1, 0, "warning"),
-    (4 * GIB, 0, "ok"), (3 * GIB, GIB, "ok"), (3 * GIB - 1, GIB, "warning"), (64 * MIB, 5 * GIB, "ok"),
+    (512 * MIB - 1, 4 * GIB, "failed"), (512 * MIB, 4 * GIB, "ok"), (512 * MIB, 0, "warning"),
+    (4 * GIB - 1, 0, "warning"), (4 * GIB, 0, "ok"), (3 * GIB, GIB, "ok"), (3 * GIB - 1, GIB, "warning"),
+    (512 * MIB, 5 * GIB, "ok"),
 ])  # fmt: skip
 def test_spool_disk(free: int, used: int, verdict: str) -> None:
     assert machine.spool_disk(disk(free), limit_bytes=4 * GIB, used_bytes=used).verdict == verdict

@@ -115,7 +115,8 @@ def test_a_start_that_fails_is_not_only_a_start() -> None:
     ("fields", "says"),
     [
         ({"streams": (stream(state=StreamState.QUIET),)}, "1 stream quieter than usual: btcusdt@aggTrade"),
-        ({"disks": (DiskView(path="/d", free_bytes=4 * GIB, total_bytes=100 * GIB),)}, "(4.0%)"),
+        ({"disks": (DiskView(path="/d", free_bytes=4 * GIB, total_bytes=50 * GIB),)}, "fills up: 4.0 GiB left (8.0%)"),
+        ({"disks": (DiskView(path="/d", free_bytes=GIB - 1, total_bytes=2 * GIB),)}, "(50.0%)"),
         ({"counts": {"trades_set_aside": 2, "candles_set_aside": 1, "frames_set_aside": 1, "trades_conflicting": 5}},
          "3 rows set aside, 1 frame set aside, 5 trades came with another content"),
         ({"commit_lag": Spread(p99_ms=9000.0)}, "late: 9,000 ms after their arrival"),
@@ -134,7 +135,8 @@ def test_what_is_worth_a_look_leaves_it_well(fields: dict[str, Any], says: str) 
 @pytest.mark.parametrize(
     "fields",
     [
-        {"disks": (DiskView(path="/d", free_bytes=6 * GIB, total_bytes=100 * GIB),)},
+        {"disks": (DiskView(path="/d", free_bytes=6 * GIB, total_bytes=50 * GIB),)},
+        {"disks": (DiskView(path="/d", free_bytes=GIB, total_bytes=2 * GIB),)},
         {"disks": (DiskView(path="/d", free_bytes=11 * GIB, total_bytes=4000 * GIB),)},
         {"commit_lag": Spread(p99_ms=5000.0)},
         {"disks": (DiskView(path="/proc", free_bytes=GIB, total_bytes=0),)},

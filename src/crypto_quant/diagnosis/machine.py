@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from crypto_quant.diagnosis.finding import Finding, failed, ok, skipped, warning
+from crypto_quant.health import Level, disk_level
 from crypto_quant.words import GIB, MIB, size
 
 PYTHON_MIN = (3, 11)
@@ -17,11 +18,8 @@ FILES_BESIDES = 64
 # What it takes idle (docs/performance.md: 60 to 70 MB), and per row that waits in memory.
 MEMORY_BASE = 100 * MIB
 MEMORY_PER_ROW = 400
-# Set-aside files, archives that are being loaded, rows left over.
-DATA_DISK_LOW = 1 * GIB
-DISK_LEAST = 64 * MIB
-# The embedded database's own disk: below the first it stops within days of a busy recording, below the second its WAL
-# may not fit.
+# The embedded database's disk asks for more than ``health`` does of any: it is to grow. Below the first it stops within
+# days of a busy recording, below the second its WAL may not fit.
 DATABASE_DISK_LOW = 10 * GIB
 DATABASE_DISK_LEAST = 2 * GIB
 # table and index, docs/database.md
@@ -47,6 +45,7 @@ class Disk(msgspec.Struct, frozen=True):
     directory: str
     place: str
     free_bytes: int
+    total_bytes: int
     writable: bool
 
 
@@ -125,10 +124,10 @@ def data_disk(disk: Disk) -> Finding:
     found = f"{size(disk.free_bytes)} free, {disk.directory}"
     if not disk.writable:
         return failed("data_disk", f"cannot be written: {disk.place}", _ANOTHER_DIRECTORY)
-    if disk.free_bytes < DISK_LEAST:
-        return failed("data_disk", found, "Free some space, or set data_dir to a directory on another disk")
-    if disk.free_bytes < DATA_DISK_LOW:
-        return warning("data_disk", found, "Free some space, or set data_dir to a directory on another disk")
+    level = disk_level(disk.free_bytes, disk.total_bytes)
+    if level is not None:
+        judge = failed if level is Level.WRONG else warning
+        return judge("data_disk", found, "Free some space, or set data_dir to a directory on another disk")
     return ok("data_disk", found)
 
 
@@ -140,7 +139,7 @@ def spool_disk(disk: Disk | None, *, limit_bytes: int, used_bytes: int) -> Findi
     found = f"{size(disk.free_bytes)} free, the spool may take {size(rest)} more, {disk.directory}"
     if not disk.writable:
         return failed("spool_disk", f"cannot be written: {disk.place}", "Set spool_dir to a directory that can be")
-    if disk.free_bytes < DISK_LEAST:
+    if disk_level(disk.free_bytes, disk.total_bytes) is Level.WRONG:
         return failed("spool_disk", found, "Free some space, or set spool_dir to a directory on another disk")
     if disk.free_bytes < rest:
         fits = max(1_048_576, used_bytes + disk.free_bytes * 9 // 10)

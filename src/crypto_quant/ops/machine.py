@@ -90,10 +90,12 @@ def disk_of(directory: Path) -> Disk:
     """
     directory = directory.expanduser().absolute()
     place = next(parent for parent in (directory, *directory.parents) if parent.exists())
+    usage = shutil.disk_usage(place)
     return Disk(
         directory=str(directory),
         place=str(place),
-        free_bytes=shutil.disk_usage(place).free,
+        free_bytes=usage.free,
+        total_bytes=usage.total,
         writable=place.is_dir() and os.access(place, os.W_OK | os.X_OK),
     )
 
