@@ -175,10 +175,7 @@ def _recorder(found: Board, problems: Sequence[health.Problem], now_ns: int, wid
     """Return everything that there is to be said of a recorder; in a pipe (no width) all of its streams and gaps."""
     snapshot = found.snapshot
     if snapshot is None:
-        return [
-            Text(f"recorder, pid {found.pid}", style=view.HEADING),
-            *view.problem_lines(problems, now_ns, width),
-        ]
+        return view.without_snapshot(found.pid, problems, now_ns, width)
     wide = width or 100
     lines = [*view.head(snapshot, now_ns, wide, alive=found.alive), *view.problem_lines(problems, now_ns, width)]
     # what the streams of a dead one did is no more

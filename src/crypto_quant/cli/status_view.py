@@ -131,6 +131,11 @@ def problem_lines(problems: Sequence[Problem], now_ns: int, width: int | None = 
     return lines
 
 
+def without_snapshot(pid: str, problems: Sequence[Problem], now_ns: int, width: int | None) -> list[Text]:
+    """Return all that there is to say of a recorder that shows nothing that can be read."""
+    return [Text(f"recorder, pid {pid}", HEADING), *problem_lines(problems, now_ns, width)]
+
+
 def happening_line(each: Happening) -> Text:
     """Return one warning or error in a line: its time (UTC), message and fields."""
     fields = " ".join(f"{name}={_value(value)}" for name, value in each.fields.items() if value not in (None, "", 0))

@@ -116,10 +116,7 @@ class Screen:
         problems = health.problems(board.snapshot, alive=board.alive, now_ns=self._now_ns)
         snapshot = board.snapshot
         if snapshot is None:
-            return [
-                Text(f"recorder, pid {board.pid}", view.HEADING),
-                *view.problem_lines(problems, self._now_ns, width),
-            ]
+            return view.without_snapshot(board.pid, problems, self._now_ns, width)
         low = room < _LOW
         # what matters most comes first
         top = view.head(snapshot, self._now_ns, width, alive=board.alive)[: max(2, room // 5) if low else None]

@@ -7,7 +7,7 @@ seen, in one message. So a thousand lookers cost a thousand integers, and a stop
 import asyncio
 import secrets
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,7 +18,7 @@ from crypto_quant.market import NS_PER_MS
 from crypto_quant.ops.board import Board
 from crypto_quant.seams import Clock
 from crypto_quant.snapshot import Snapshot
-from crypto_quant.web import board_text
+from crypto_quant.web import board_json
 from crypto_quant.web.verdict import Level, Verdict, verdict, worst
 
 # so many points of the charts are kept, about one a second
@@ -37,7 +37,7 @@ class Boards(Protocol):
     version: int
 
     @property
-    def boards(self) -> Any:  # noqa: ANN401 - Mapping[Path, Board]
+    def boards(self) -> Mapping[Path, Board]:
         """The latest of each board, by its file."""
         ...
 
@@ -70,14 +70,14 @@ class _Shown:
     def update(self, version: int, shown: Snapshot, found: Verdict, *, alive: bool) -> bool:
         """Take what a board shows; return whether anything of it is new."""
         new = False
-        for name, text in board_text.parts(shown, found, alive=alive).items():
+        for name, text in board_json.parts(shown, found, alive=alive).items():
             if name not in self.parts or self.parts[name][1] != text:
                 self.parts[name] = (version, text)
                 new = True
         self.started_ns = shown.started_ns
         if shown.taken_ns != self.taken_ns:
             self.taken_ns = shown.taken_ns
-            self.history.append((version, board_text.point(shown)))
+            self.history.append((version, board_json.point(shown)))
         self.verdict = found
         return new
 
@@ -171,7 +171,7 @@ class Feed:
             "recorder": key,
         }
         if kind == "state":
-            fields["point"] = board_text.POINT
+            fields["point"] = board_json.POINT
         if self._listed > since or kind == "state":
             fields["recorders"] = self._list
             fields["level"] = worst([Level(each["level"]) for each in self._list])
@@ -214,7 +214,7 @@ class Feed:
             gone = other == path or (board is not None and not board.alive)
             if past and gone and past.venue == shown.venue and before.taken_ns <= shown.started_ns and before.history:
                 history.extend(before.history)
-                history.append((history[-1][0], [history[-1][1][0], *[None] * (len(board_text.POINT) - 1)]))
+                history.append((history[-1][0], [history[-1][1][0], *[None] * (len(board_json.POINT) - 1)]))
                 break
         return history
 

@@ -39,8 +39,7 @@ async def marks(look: Look, venue: str, symbol: str, span: Span) -> list[list[An
     times = await _times(look, venue, symbol, span, parts)
     found = []
     for each in parts:
-        # what was fetched has rows of its own, what lacks only neighbours
-        start, end = times.get(each.first, times.get(each.first - 1)), times.get(each.last, times.get(each.last + 1))
+        start, end = _around(each, times)
         if start is not None or end is not None:
             start, end = start or end or 0, end or start or 0
             found.append([start // NS_PER_MS, end // NS_PER_MS, each.last - each.first + 1, each.state, each.source,
@@ -123,13 +122,18 @@ async def _times(look: Look, venue: str, symbol: str, span: Span, parts: Iterabl
     return await look.times(venue, symbol, span, sorted(ids)) if ids else {}
 
 
+def _around(part: _Part, times: dict[int, int]) -> tuple[int | None, int | None]:
+    """Return from when to when a part is: what was fetched has rows of its own, what lacks only neighbours."""
+    return times.get(part.first, times.get(part.first - 1)), times.get(part.last, times.get(part.last + 1))
+
+
 def _told(part: _Part, times: dict[int, int], frame: Timeframe | None) -> dict[str, Any]:
     gap = Gap(part.first, part.last)
     if frame is not None:
         start: int | None = frame.slot_open_ns(part.first)
         end: int | None = frame.slot_open_ns(part.last + 1)
     else:
-        start, end = times.get(part.first, times.get(part.first - 1)), times.get(part.last, times.get(part.last + 1))
+        start, end = _around(part, times)
     return {
         "first": str(gap.first) if frame is None else utc_text(frame.slot_open_ns(gap.first)),
         "last": str(gap.last) if frame is None else utc_text(frame.slot_open_ns(gap.last)),

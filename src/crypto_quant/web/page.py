@@ -1,10 +1,9 @@
 """The page: its files, its stream of events, and what it asks of the database. GET alone; it changes nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
 
 import msgspec
 from aiohttp import web
@@ -12,6 +11,7 @@ from aiohttp import web
 from crypto_quant.errors import ConfigError, CryptoQuantError
 from crypto_quant.ops.clock import SystemClock
 from crypto_quant.seams import Clock
+from crypto_quant.web.access import Access
 from crypto_quant.web.feed import HEARTBEAT_S, Boards, Feed, Seen
 from crypto_quant.web.readings import Readings
 
@@ -38,18 +38,8 @@ HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _FEED: web.AppKey[Feed] = web.AppKey("feed", Feed)
 _READINGS: web.AppKey[Readings] = web.AppKey("readings", Readings)
-
-
-class Access(Protocol):
-    """Who may look: what stands before every answer (``web.access``)."""
-
-    @property
-    def middlewares(self) -> Sequence[Any]:
-        """aiohttp's middlewares, outermost first."""
-        ...
 
 
 def page_app(
@@ -59,7 +49,7 @@ def page_app(
 
     Without ``access`` everybody who reaches it may look.
     """
-    app = web.Application(middlewares=[*(access.middlewares if access else ())])
+    app = web.Application(middlewares=access.middlewares if access else ())
     app[_FEED] = Feed(follower, clock or SystemClock())
     app[_READINGS] = readings
     app.on_response_prepare.append(_guard)
@@ -167,14 +157,13 @@ def _named(request: web.Request, name: str) -> str:
     return value
 
 
-async def _answer(reading: Awaitable[Any]) -> web.StreamResponse:
+async def _answer(reading: Awaitable[bytes]) -> web.StreamResponse:
     """Return what was read as JSON, or why it could not be: 400 for what makes no sense, 503 for what may pass."""
     try:
         body, status = await reading, 200
     except CryptoQuantError as error:
         status = 400 if isinstance(error, ConfigError) else 503
-        body = {"error": error.what, "subject": error.subject, "hint": error.hint}
-    encoded = body if isinstance(body, bytes) else msgspec.json.encode(body)
+        body = msgspec.json.encode({"error": error.what, "subject": error.subject, "hint": error.hint})
     return web.Response(
-        body=encoded, status=status, content_type="application/json", headers={"Cache-Control": "no-store"}
+        body=body, status=status, content_type="application/json", headers={"Cache-Control": "no-store"}
     )

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any
 
 import msgspec
@@ -12,7 +12,7 @@ import msgspec
 from crypto_quant.errors import ConfigError, StoreUnavailable
 from crypto_quant.evidence import Span
 from crypto_quant.market import DAY_NS, DAY_S, NS_PER_MS, NS_PER_S, Timeframe, day_ns, parse_day
-from crypto_quant.store.glance import CONNECTIONS, Bar, Glance
+from crypto_quant.store.glance import CONNECTIONS, Bar, Glance, Look
 from crypto_quant.web.heatmap import Heatmap
 from crypto_quant.web.holes import holes_of_day, marks
 
@@ -75,7 +75,7 @@ class Readings:
 
     async def completeness(self, kind: str) -> bytes:
         """Return the heat map of ``kind``: ``trades``, or a timeframe of a day at most."""
-        frame = None if kind == "trades" else Timeframe.parse(kind)
+        frame = _frame(kind)
         if frame is not None and (frame.length_s or DAY_S + 1) > DAY_S:
             raise ConfigError("a day holds no such candle", subject=kind)
         usual_s = _COUNTING_AGE_S if self._heatmap.counting else _HEAT_AGE_S
@@ -84,7 +84,7 @@ class Readings:
 
     async def gaps(self, venue: str, symbol: str, day: str, kind: str) -> bytes:
         """Return what lacks of a symbol on a day, what was fetched of it, and the commands that close what is open."""
-        frame = None if kind == "trades" else Timeframe.parse(kind)
+        frame = _frame(kind)
         number = day_ns(parse_day(day)) // DAY_NS
 
         async def read() -> bytes:
@@ -124,7 +124,7 @@ class Readings:
     def _database(self) -> str:
         return self._glance.target if self._glance else ""
 
-    def _look(self, within_s: float) -> Any:  # noqa: ANN401 - a context manager of Look
+    def _look(self, within_s: float) -> AbstractAsyncContextManager[Look]:
         if self._glance is None:
             raise ConfigError("no database to read from", hint=self._why_none or "Name one with --database-url")
         return self._glance.look(within_s)
@@ -201,8 +201,7 @@ class Readings:
 
         async def build(start: int, end: int) -> list[Bar]:
             async with self._look(_QUICK_S) as look:
-                built: list[Bar] = await look.built_candles(venue, symbol, Span(start, end), length_s)
-                return built
+                return await look.built_candles(venue, symbol, Span(start, end), length_s)
 
         bars = bars[:-2] + await build(fresh, end)
         start = min(fresh, bars[0].open_ns) if bars else fresh
@@ -243,3 +242,8 @@ class _Kept:
             return False
         failed = self.task.cancelled() or (self.task.done() and self.task.exception() is not None)
         return now_s - self._done_s > (min(_FAILURE_AGE_S, age_s) if failed else age_s)
+
+
+def _frame(kind: str) -> Timeframe | None:
+    """Return the timeframe that a kind of series names, None for trades. Raises ConfigError."""
+    return None if kind == "trades" else Timeframe.parse(kind)
