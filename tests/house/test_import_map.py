@@ -1,7 +1,7 @@
 """The house of ARCHITECTURE.md, drawn from the syntax trees: an arrow that runs up is a failure."""
 
 import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -226,6 +226,28 @@ def test_every_room_on_the_map_can_be_checked() -> None:
     assert not missing, f"on the map but not in the house: {missing}"
     paths = {file.path for file in house()}
     assert paths >= EXACT, f"exact but not in the house: {EXACT - paths}"
+
+
+def unnamed(files: list[File], page: str, rooms: Sequence[str]) -> Iterator[str]:
+    """Yield the modules of some rooms that the room's row on a page does not name."""
+    for room in rooms:
+        row = next(line for line in page.splitlines() if line.startswith(f"| `{room}/` |"))
+        for file in files:
+            name = Path(file.path).stem
+            if file.room == room and not name.startswith("__") and f"`{name}`" not in row:
+                yield f"{file.path} is not in the row of {room}/"
+
+
+def test_architecture_names_every_module_of_the_rooms_that_it_takes_apart() -> None:
+    page = (SOURCE.parents[1] / "ARCHITECTURE.md").read_text("utf-8")
+    assert list(unnamed(house(), page, ("binance", "flow", "web"))) == []
+
+
+def test_a_module_that_a_page_leaves_out_is_found() -> None:
+    found = unnamed(
+        [parsed("flow/x.py", ""), parsed("flow/y.py", ""), parsed("web/y.py", "")], "| `flow/` | `x` |", ["flow"]
+    )
+    assert list(found) == ["flow/y.py is not in the row of flow/"]
 
 
 # -- each check fails on what it is there for -------------------------------------------------------------
