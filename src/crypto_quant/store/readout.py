@@ -323,10 +323,8 @@ class Snapshot:
         table, unit = ("absences", "id") if len(series) == 2 else ("candle_absences", "slot")
         if not await self._exists(table):
             return []
-        names = ("venue", "symbol", "timeframe")[: len(series)]
-        of_series = " AND ".join(f"{name} = ${at}" for at, name in enumerate(names, 1))
         rows = await self._connection.fetch(
-            f"SELECT first_{unit}, last_{unit}, proof FROM {table} WHERE {of_series} ORDER BY 1",  # noqa: S608
+            f"SELECT first_{unit}, last_{unit}, proof FROM {table} WHERE {_of_key(series)} ORDER BY 1",  # noqa: S608
             *series,
         )
         return [(row[0], row[1], row[2]) for row in rows]
