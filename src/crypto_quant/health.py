@@ -4,12 +4,12 @@ Decided once, for the terminal, for scripts and for the page. What supervisors a
 purpose: ``web.standing``.
 """
 
-import shlex
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 
 import msgspec
 
+from crypto_quant import commands
 from crypto_quant.market import NS_PER_S
 from crypto_quant.snapshot import LinkView, Phase, Snapshot, StreamState
 from crypto_quant.words import GIB, MIB, counted, milliseconds, size, span
@@ -218,9 +218,7 @@ def _missing(snapshot: Snapshot) -> Iterator[Problem]:
     if not told:
         return
     symbols = list(dict.fromkeys([*(each.symbol for each in streams), *(each.symbol for each in gaps)]))
-    venue = "" if snapshot.venue == "spot" else f" --venue {shlex.quote(snapshot.venue)}"
-    # a symbol is the exchange's text, and people copy commands
-    command = f"crypto-quant repair {shlex.join(symbols[:_NAMED_MAX])}{venue}"
+    command = commands.repair(snapshot.venue, *symbols[:_NAMED_MAX])
     yield _wrong(
         f"{' and '.join(told)} missing{f': {_names(symbols)}' if symbols else ''}",
         f"Unless --no-backfill was given, they are fetched over REST by themselves; for what stays: {command}",

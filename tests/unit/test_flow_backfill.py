@@ -106,19 +106,19 @@ class Account:
 class Scene:
     """A backfiller at work, and all that it touches."""
 
-    def __init__(self, directory: Path, missing: range, reach: int) -> None:
+    def __init__(self, directory: Path, missing: range, reach: int, venue: Venue = Venue.SPOT) -> None:
         self.world = World()
         self.sink = MemorySink()
         self.told = Journal()
         self.stats = PipelineStats(0)
         rng = random.Random(1)  # noqa: S311  # jitter alone
-        spec = venue_spec(Venue.SPOT)
+        spec = venue_spec(venue)
         rest = ExchangeRest(spec, "http://x", self.world, self.told, rng)
-        delivery = Delivery(self.sink, Venue.SPOT, quarantine=MemoryQuarantine(), emit=self.told, rng=rng)
+        delivery = Delivery(self.sink, venue, quarantine=MemoryQuarantine(), emit=self.told, rng=rng)
         self.filler = Backfiller(
             rest, delivery, ledger=self.world,
             shelf=ArchiveShelf("http://x", self.world, directory, self.told, rng),
-            venue=Venue.SPOT, stats=self.stats, emit=self.told, rng=rng, reach=reach, settle_s=0.01,
+            venue=venue, stats=self.stats, emit=self.told, rng=rng, reach=reach, settle_s=0.01,
         )  # fmt: skip
         self.account = Account(range(500), missing)
         self.filler.account = self.account
@@ -128,8 +128,10 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(directory: Path, missing: range, reach: int = 10_000) -> AsyncIterator[Scene]:
-    made = Scene(directory, missing, reach)
+async def scene(
+    directory: Path, missing: range, reach: int = 10_000, venue: Venue = Venue.SPOT
+) -> AsyncIterator[Scene]:
+    made = Scene(directory, missing, reach, venue)
     task = asyncio.create_task(made.filler.run())
     try:
         yield made
@@ -249,6 +251,15 @@ async def test_beyond_the_reach_only_the_near_part_is_filled(tmp_path: Path) -> 
     [left] = it.told.of(events.GapLeftOpen)
     assert (left.first, left.last) == (100, 248)
     assert left.hint == "crypto-quant backfill btcusdt --from 2026-10-01 --to 2026-10-01"
+
+
+async def test_what_is_left_open_of_another_market_is_fetched_from_there(tmp_path: Path) -> None:
+    async with scene(tmp_path, range(100, 300), reach=250, venue=Venue.USDM) as it:
+        it.filler.want("btcusdt", Gap(100, 299))
+        await until(lambda: it.told.of(events.GapLeftOpen))
+    assert it.told.of(events.GapLeftOpen)[0].hint == (
+        "crypto-quant backfill btcusdt --venue usdm --from 2026-10-01 --to 2026-10-01"
+    )
 
 
 async def test_a_large_hole_does_not_hold_up_the_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,7 +60,7 @@ class Store:
 class Bench:
     """An intake with its writer on a sink that remembers, and the guard between them and ``store``."""
 
-    def __init__(self, *, refilled: bool = True) -> None:
+    def __init__(self, *, refilled: bool = True, venue: Venue = Venue.SPOT) -> None:
         self.beneath = MemorySink()
         self.clock = CandleClock(Timeframe.M1, 0)
         self.clock.start(MINUTE_MS * 1_000_000)
@@ -74,7 +74,7 @@ class Bench:
             emit=self.journal, rng=random.Random(1),  # noqa: S311
         )  # fmt: skip
         self.intake = Intake(
-            Venue.SPOT, ["btcusdt"], clocks, writer=self.writer, stats=self.stats, quarantine=MemoryQuarantine(),
+            venue, ["btcusdt"], clocks, writer=self.writer, stats=self.stats, quarantine=MemoryQuarantine(),
             emit=self.journal, on_gap=lambda symbol, gap: self.wanted.append((symbol, gap)),
         )  # fmt: skip
         self.store = Store()
@@ -201,13 +201,17 @@ async def test_it_watches_by_itself_through_a_store_that_cannot_be_asked() -> No
     assert task.cancelled()
 
 
-async def test_without_a_backfill_the_command_is_named() -> None:
-    bench = Bench(refilled=False)
+@pytest.mark.parametrize(
+    ("venue", "command"),
+    [(Venue.SPOT, "crypto-quant repair btcusdt"), (Venue.USDM, "crypto-quant repair btcusdt --venue usdm")],
+)
+async def test_without_a_backfill_the_command_is_named(venue: Venue, command: str) -> None:
+    bench = Bench(refilled=False, venue=venue)
     await bench.record(agg_frame(1), agg_frame(2))
     bench.store.ids.clear()
     await bench.guard.look()
     (told,) = bench.journal.of(events.TradesGone)
-    assert told.hint == "`crypto-quant repair btcusdt` fetches them again"
+    assert told.hint == f"`{command}` fetches them again"
 
 
 async def test_ids_of_symbols_that_are_not_recorded_concern_nobody() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from crypto_quant import commands
 from crypto_quant.flow.report import Report, SymbolReport
 
 # of doubles, breaks and differences so many are shown a symbol; --json has them all
@@ -18,8 +19,7 @@ def repair_command(venue: str, symbol: str, day: str, before: str | None, *, cla
     Rows that coverage still claims (``claimed``) are found to be gone only by reading.
     """
     until = before[:10] if before else day
-    market = "" if venue == "spot" else f" --venue {venue}"
-    return f"crypto-quant repair {symbol}{market} --from {day} --to {max(day, until)}{' --deep' if claimed else ''}"
+    return commands.repair(venue, symbol, first=day, last=max(day, until), deep=bool(claimed))
 
 
 def show(report: Report, certificate: Path | None) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from crypto_quant import events
+from crypto_quant import commands, events
 from crypto_quant.binance.liveness import DEFAULT_LIMITS as DEFAULT_LIVENESS
 from crypto_quant.binance.liveness import LivenessLimits
 from crypto_quant.binance.session import DEFAULT_LIMITS, SessionLimits
@@ -254,8 +254,7 @@ def _tell_missing(venue: Venue, key: tuple[str, Timeframe], known: KnownSlots, f
     left = held.missing(first, floor - 1) if first < floor else []
     if left:
         begin, end = utc_text(frame.slot_open_ns(left[0].first)), utc_text(frame.slot_open_ns(left[-1].last))
-        market = "" if venue is Venue.SPOT else f" --venue {venue}"
-        days = f"--from {begin[:10]} --to {end[:10]}"
+        days = {"first": begin[:10], "last": end[:10]}
         emit(
             events.CandlesLeftOpen(
                 venue=venue.value,
@@ -265,7 +264,7 @@ def _tell_missing(venue: Venue, key: tuple[str, Timeframe], known: KnownSlots, f
                 last_open=end,
                 slots=sum(gap.size for gap in left),
                 cause=f"farther back than {_CANDLES_BACK:,} candles",
-                hint=f"crypto-quant backfill {symbol}{market} --stream kline_{frame} {days}",
+                hint=commands.backfill(venue.value, symbol, **days, timeframe=frame.value),
             )
         )
 

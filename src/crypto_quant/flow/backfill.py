@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import NamedTuple, Protocol
 
-from crypto_quant import events
+from crypto_quant import commands, events
 from crypto_quant.binance.archive import ArchiveFile
 from crypto_quant.binance.backhistory import PAGE, Page
 from crypto_quant.binance.streams import Stream
@@ -210,26 +210,28 @@ class Backfiller:
             far = account.still_missing(job.symbol, Gap(job.gap.first, min(job.gap.last, floor - 1)))
             if far:
                 days = await self._days(job.symbol, far[0].first, far[-1].last)
-                symbol = job.symbol
+                command = "crypto-quant backfill with its days"
+                if days:
+                    command = commands.backfill(self._venue.value, job.symbol, first=days[0], last=days[1])
                 self._left_open(
-                    symbol,
+                    job.symbol,
                     Gap(far[0].first, far[-1].last),
                     f"farther back than --backfill-reach ({self._reach:,} ids)",
-                    f"crypto-quant backfill {symbol} {days}" if days else "crypto-quant backfill with its days",
+                    command,
                 )
         near = Gap(max(job.gap.first, floor), job.gap.last)
         return account.still_missing(job.symbol, near) if near.size > 0 else ()
 
-    async def _days(self, symbol: str, first: int, last: int) -> str:
-        """Return the days of two ids as options; empty when REST cannot tell."""
+    async def _days(self, symbol: str, first: int, last: int) -> tuple[date, date] | None:
+        """Return the days of two ids; None when REST cannot tell."""
         try:
             begin = await self._rest.agg_trades(symbol, first, 1, share=_SHARE)
             end = await self._rest.agg_trades(symbol, last, 1, share=_SHARE)
         except CryptoQuantError:
-            return ""
+            return None
         if not begin.ids or not end.ids:
-            return ""
-        return f"--from {day_of(begin.times_ns[0])} --to {day_of(end.times_ns[0])}"
+            return None
+        return day_of(begin.times_ns[0]), day_of(end.times_ns[0])
 
     # -- what REST has not -------------------------------------------------------------------------------
 

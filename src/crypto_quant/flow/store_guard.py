@@ -8,7 +8,7 @@ same) answers, what was confirmed is held against what is covered.
 
 import asyncio
 
-from crypto_quant import events
+from crypto_quant import commands, events
 from crypto_quant.continuity import Gap, RangeSet
 from crypto_quant.errors import StoreDenied, StoreUnavailable
 from crypto_quant.flow.confirmed import ConfirmedSink
@@ -154,4 +154,4 @@ class StoreGuard:
     def _hint(self, symbol: str) -> str:
         if self._refilled:
             return "They are fetched again over REST"
-        return f"`crypto-quant repair {symbol}` fetches them again"
+        return f"`{commands.repair(self._intake.venue.value, symbol)}` fetches them again"

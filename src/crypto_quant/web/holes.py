@@ -1,9 +1,9 @@
 """What lacks of one symbol, when, how it was filled, and the command that fills it."""
 
-import shlex
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from crypto_quant import commands
 from crypto_quant.continuity import Gap
 from crypto_quant.evidence import Span
 from crypto_quant.market import DAY_NS, NS_PER_MS, Timeframe, day_of, utc_text
@@ -80,14 +80,13 @@ async def holes_of_day(
     parts = _parts(ranges, low, high) if low is not None and high is not None and low <= high else []
     if frame is None:
         times = await _times(look, venue, symbol, Span(day * DAY_NS, (day + 2) * DAY_NS), parts)
-    where = f"{shlex.quote(symbol)} --from {name} --to {name}" + ("" if venue == "spot" else f" --venue {venue}")
     found["parts"] = [_told(each, times, frame) for each in parts[:SHOWN]]
     found["more"] = max(0, len(parts) - SHOWN)
     if any(each.state == "open" for each in parts):
-        found["command"] = f"crypto-quant repair {where}"
+        found["command"] = commands.repair(venue, symbol, first=name, last=name)
     elif any(each.state == "dropped" for each in parts):
-        stream = "" if frame is None else f" --stream kline_{frame.value}"
-        found["command"] = f"crypto-quant backfill {where}{stream}"
+        timeframe = None if frame is None else frame.value
+        found["command"] = commands.backfill(venue, symbol, first=name, last=name, timeframe=timeframe)
     return found
 
 
