@@ -123,7 +123,6 @@ _TRADE_LINE = re.compile(
     r"(\d{10})(\d{3}|\d{6}),([Tt]rue|[Ff]alse)(?:,[A-Za-z]*)?\r?$",
     re.MULTILINE | re.ASCII,
 )
-_ID = re.compile(r"(\d{1,18}),", re.ASCII)
 # what `is_decimal` takes with twelve digits
 _DECIMAL = rb"\d{1,12}+(?:\.\d{1,8}+)?+"
 _MAKER = {"True": "t", "true": "t", "False": "f", "false": "f"}
@@ -252,12 +251,6 @@ def _alike(id_digits: int, trade_id_digits: int, time_digits: int, maker: bytes,
     numbers = rb"\d{%d},%b,%b,\d{%d},\d{%d},\d{%d}"
     line = numbers % (id_digits, _DECIMAL, _DECIMAL, trade_id_digits, trade_id_digits, time_digits)
     return re.compile(rb"(?:%b,(?:%b)%b)*+" % (line, maker, re.escape(tail)))
-
-
-def line_id(line: str) -> int | None:
-    """Return the id with which a line of an aggTrades file begins; None for a header."""
-    match = _ID.match(line)
-    return int(match[1]) if match else None
 
 
 def _is_header(line: str) -> bool:

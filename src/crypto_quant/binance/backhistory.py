@@ -16,8 +16,6 @@ from crypto_quant.market import NS_PER_MS, NS_PER_US, wire_symbol
 from crypto_quant.rows import MICROSECONDS_FROM, TimeText, is_decimal, trade_row
 
 PAGE = 1000
-# Futures serve the last 48 hours alone (official SDKs, 2026); what is older is in the archives only.
-FUTURES_REACH_NS = 48 * 3_600_000_000_000
 _PRICE_DIGITS = 12
 _TIME_END_US = 253_402_300_800_000_000  # the year 10000, where calendars end
 

@@ -128,7 +128,6 @@ class TimescaleSink:
         self, pool: asyncpg.Pool, state: SchemaState, *, database: str, acquire_timeout_s: float, emit: Emit
     ) -> None:
         self.tier: Tier = state.tier
-        self.schema_version: int = state.version
         self.database = database
         self._pool = pool
         self._emit = emit
