@@ -74,6 +74,10 @@ class SpoolUnavailable(RetryableError):
     """The spool takes nothing now: it is full, or its disk refuses; the rows stay in memory."""
 
 
+class PortUnavailable(RetryableError):
+    """An address to listen on cannot be had now: another listens there, or it is not up yet; nothing was started."""
+
+
 # -- set aside: keep it raw, count it, go on --------------------------------------------------------------
 
 

@@ -319,7 +319,7 @@ async def test_a_taken_port_is_a_clear_error(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         with served(tmp_path, "--listen", str(port)) as process:
             _, told = await asyncio.to_thread(process.communicate, timeout=30)
-    assert process.returncode == 2
+    assert process.returncode == 1
     assert f"crypto-quant: the port is taken: 127.0.0.1:{port}." in told
     assert "Traceback" not in told
 

@@ -36,7 +36,7 @@ class Listeners(msgspec.Struct, frozen=True):
 
 @contextmanager
 def listening(settings: Settings) -> Iterator[Listeners]:
-    """Lend the sockets that the settings ask for. Raises ConfigError when one cannot be had.
+    """Lend the sockets that the settings ask for. Raises PortUnavailable and ConfigError when one cannot be had.
 
     A page that other machines can reach has a token; one that was made up is shown on stderr, once.
     """

@@ -5,7 +5,7 @@ import socket
 import time
 from contextlib import suppress
 
-from crypto_quant.errors import ConfigError
+from crypto_quant.errors import ConfigError, CryptoQuantError, PortUnavailable
 
 LOOPBACK = "127.0.0.1"
 _BACKLOG = 128
@@ -40,7 +40,7 @@ def parse_address(text: str, host: str = LOOPBACK) -> tuple[str, int]:
 def listen(host: str, port: int) -> socket.socket:
     """Return a socket that listens; port 0 takes a free one. It is not inherited by other programs.
 
-    Raises ConfigError when the address cannot be had.
+    Raises PortUnavailable when the address cannot be had now, ConfigError when it may not be used at all.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -72,11 +72,12 @@ def address_of(bound: socket.socket) -> str:
     return f"[{host}]:{port}" if bound.family == socket.AF_INET6 else f"{host}:{port}"
 
 
-def _refused(host: str, port: int, problem: OSError) -> ConfigError:
+def _refused(host: str, port: int, problem: OSError) -> CryptoQuantError:
+    # most may be otherwise in a moment: who starts the recorder again must not take them for a wrong setting
     subject = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     if problem.errno == errno.EADDRINUSE:
         hint = "Another program listens there, maybe another recorder: choose another port."
-        return ConfigError(
+        return PortUnavailable(
             "the port is taken",
             subject=subject,
             hint=f"{hint} crypto-quant serve shows all recorders of a data directory on one",
@@ -85,5 +86,5 @@ def _refused(host: str, port: int, problem: OSError) -> ConfigError:
         return ConfigError("this port may not be used", subject=subject, hint="Choose one above 1023")
     if problem.errno == errno.EADDRNOTAVAIL or isinstance(problem, socket.gaierror):
         hint = "Name one of this machine's own addresses, 127.0.0.1 or 0.0.0.0"
-        return ConfigError("not an address of this machine", subject=subject, hint=hint)
-    return ConfigError("cannot listen", subject=subject, hint=problem.strerror or str(problem))
+        return PortUnavailable("not an address of this machine", subject=subject, hint=hint)
+    return PortUnavailable("cannot listen", subject=subject, hint=problem.strerror or str(problem))
