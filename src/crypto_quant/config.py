@@ -12,6 +12,7 @@ import msgspec
 from crypto_quant.errors import ConfigError
 from crypto_quant.market import Venue
 from crypto_quant.settings_table import ABOUT, flag_of
+from crypto_quant.words import without_passwords
 
 FILE_NAME = "crypto-quant.toml"
 PREFIX = "CRYPTO_QUANT_"
@@ -142,7 +143,7 @@ def _derived(values: Mapping[str, Any]) -> Iterator[_Given]:
         scheme, separator, rest = values["ws_url"].partition("://")
         if not separator:
             hint = "Expected ws://HOST[:PORT] or wss://HOST[:PORT]"
-            raise ConfigError("not a WebSocket URL", subject=repr(values["ws_url"]), hint=hint)
+            raise ConfigError("not a WebSocket URL", subject=repr(without_passwords(values["ws_url"])), hint=hint)
         there = f"{'https' if scheme.lower() == 'wss' else 'http'}://{rest}"
         for name in ("rest_url", "archive_url"):
             if not values.get(name):

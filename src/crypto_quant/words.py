@@ -1,10 +1,13 @@
 """Figures as people read them: how long, how much, how often. Nothing here is exact, and nothing of it is parsed."""
 
+import re
+
 MIB = 1024**2
 GIB = 1024**3
 _SPANS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 _SIZES = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
 UNPRINTABLE = "\N{REPLACEMENT CHARACTER}"
+_PASSWORD = re.compile(r"(://[^\s:/@]*):\S*@")
 
 
 def span(seconds: float) -> str:
@@ -60,3 +63,8 @@ def counted(count: float, one: str, many: str = "") -> str:
 def printable(text: str) -> str:
     """Return a stranger's text in one line that can do nothing to a terminal: no escape, no change of direction."""
     return "".join(each if each.isprintable() else UNPRINTABLE for each in text)
+
+
+def without_passwords(text: str) -> str:
+    """Return a text in which the password of every URL is ``***``."""
+    return _PASSWORD.sub(r"\1:***@", text)

@@ -124,3 +124,11 @@ async def test_a_request_can_be_cancelled(client: AiohttpClient, base: str) -> N
     await asyncio.wait({task})
     assert task.cancelled()
     assert (await client.get(f"{base}/echo", {}, {})).status == 200
+
+
+@pytest.mark.parametrize("url", ["http://me:secret@127.0.0.1:1/", "http://me:secret@127.0.0.1:port/"])
+async def test_no_answer_is_told_without_the_urls_password(client: AiohttpClient, url: str) -> None:
+    with pytest.raises(ExchangeUnavailable) as caught:
+        await client.get(url, {}, {})
+    assert "http://me:***@127.0.0.1" in str(caught.value)
+    assert "secret" not in str(caught.value)

@@ -499,6 +499,16 @@ def test_a_host_that_is_not_there_is_a_lost_link(run: Run, host: str) -> None:
     run(scenario())
 
 
+def test_a_lost_link_is_told_without_the_urls_password(run: Run) -> None:
+    async def scenario() -> None:
+        with pytest.raises(LinkLost) as caught:
+            await PicowsConnector().connect(f"ws://me:secret@127.0.0.1:{closed_port()}/stream", Ears())
+        assert "ws://me:***@127.0.0.1" in str(caught.value)
+        assert "secret" not in str(caught.value)
+
+    run(scenario())
+
+
 def test_tls_with_a_server_that_does_not_speak_it_is_a_lost_link(run: Run) -> None:
     async def scenario() -> None:
         async with serving(stay, status(400)) as url:

@@ -77,6 +77,13 @@ async def test_wrong_words_are_told(recorded: tuple[str, SimulatedExchange], tmp
         assert "Traceback" not in done.err
 
 
+async def test_a_database_in_which_nothing_was_recorded(database_url: str, tmp_path: Path) -> None:
+    for verb in ("verify", "repair"):
+        done = await program(database_url, tmp_path, verb)
+        assert (done.code, done.out) == (2, "")
+        assert "nothing is recorded in this database: it has no table trades" in done.err
+
+
 async def test_a_certificate_is_written_once_and_checked(
     recorded: tuple[str, SimulatedExchange], tmp_path: Path
 ) -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from crypto_quant.binance.streams import (
     Stream,
+    archive_base,
     available_streams,
     check_symbols,
     link_url,
@@ -229,3 +230,13 @@ def test_rest_base() -> None:
     assert rest_base(SPOT.rest_url) == SPOT.rest_url
     with pytest.raises(ConfigError, match="not a REST URL"):
         rest_base("ws://127.0.0.1:9443")
+
+
+def test_a_wrong_url_is_told_without_its_password() -> None:
+    for refuse in (rest_base, archive_base, lambda url: link_url(url, SPOT)):
+        with pytest.raises(ConfigError, match=r"//me:\*\*\*@host") as caught:
+            refuse("ftp://me:secret@host/ws")
+        assert "secret" not in str(caught.value)
+    with pytest.raises(ConfigError, match=r"Leave /ws away") as caught:
+        link_url("wss://me:secret@host/ws", SPOT)
+    assert "secret" not in str(caught.value)

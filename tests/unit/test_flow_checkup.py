@@ -125,6 +125,18 @@ async def test_rest_that_refuses_tells_no_time() -> None:
     assert len(exchange.asked) == 1
 
 
+async def test_a_password_in_an_address_is_not_shown() -> None:
+    for answer in (told(NOW // 1_000_000), HttpAnswer(404, {}, b"")):
+        exchange = Exchange(*[answer] * 3)
+        asked = time_request(venue_spec(Venue.SPOT))
+        for finding in (
+            *await ask_rest("https://me:secret@x", asked, exchange, exchange),
+            *await ask_archive("https://me:secret@x", Exchange(answer)),
+            *await shake_hands("wss://me:secret@x", Line(LinkLost("refused")), ""),
+        ):
+            assert "secret" not in f"{finding.found} {finding.remedy}"
+
+
 async def test_rest_that_ends_after_the_first_answer_is_judged_by_that() -> None:
     (rest, clock), _ = await rest_of(told(NOW // 1_000_000), ExchangeUnavailable("gone"))
     assert (rest.verdict, clock.verdict) == ("ok", "ok")

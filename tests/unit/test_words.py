@@ -4,7 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crypto_quant.words import GIB, brief_span, counted, milliseconds, printable, rate, size, span
+from crypto_quant.words import (
+    GIB,
+    brief_span,
+    counted,
+    milliseconds,
+    printable,
+    rate,
+    size,
+    span,
+    without_passwords,
+)
 
 
 @pytest.mark.parametrize(
@@ -64,3 +74,18 @@ def test_what_is_printable_is_one_line_of_as_many_characters(text: str) -> None:
     told = printable(text)
     assert len(told) == len(text)
     assert told.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("wss://me:secret@host:9443/ws", "wss://me:***@host:9443/ws"),
+        ("http://:secret@host", "http://:***@host"),
+        ("http://me:sec/r@t@host", "http://me:***@host"),  # it should have been quoted; it is secret all the same
+        ("no answer (http://a:secret@b): https://c:secret@d/e", "no answer (http://a:***@b): https://c:***@d/e"),
+        ("http://host:8080/path", "http://host:8080/path"),
+        ("wss://me@host:1", "wss://me@host:1"),
+    ],
+)
+def test_a_url_is_shown_without_its_password(text: str, shown: str) -> None:
+    assert without_passwords(text) == shown

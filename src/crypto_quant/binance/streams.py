@@ -14,6 +14,7 @@ import msgspec
 from crypto_quant.binance.venues import StreamKind, VenueSpec
 from crypto_quant.errors import ConfigError
 from crypto_quant.market import Timeframe, fold_symbol, wire_symbol
+from crypto_quant.words import without_passwords
 
 _TRADING = "TRADING"
 # kinds of stream that the exchange has and this program does not record
@@ -132,7 +133,7 @@ def link_url(base_url: str, spec: VenueSpec) -> str:
     base = _checked_base(base_url, ("ws", "wss"), "WebSocket")
     if base.endswith(("/ws", "/stream")):
         hint = f"Leave {base[base.rindex('/') :]} away; the path is added"
-        raise ConfigError("not a base WebSocket URL", subject=base_url, hint=hint)
+        raise ConfigError("not a base WebSocket URL", subject=without_passwords(base_url), hint=hint)
     return f"{base}{spec.stream_path}{'?timeUnit=MICROSECOND' if spec.microseconds else ''}"
 
 
@@ -148,7 +149,7 @@ def archive_base(url: str) -> str:
 
 def _checked_base(url: str, schemes: tuple[str, str], what: str) -> str:
     hint = f"Expected {schemes[0]}://HOST[:PORT] or {schemes[1]}://HOST[:PORT]"
-    problem = ConfigError(f"not a {what} URL", subject=repr(url), hint=hint)
+    problem = ConfigError(f"not a {what} URL", subject=repr(without_passwords(url)), hint=hint)
     if any(c.isspace() or not c.isprintable() for c in url):
         raise problem
     try:

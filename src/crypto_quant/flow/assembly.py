@@ -34,6 +34,7 @@ from crypto_quant.flow.watch import Board, Watcher
 from crypto_quant.flow.writer import TimescaleWriter
 from crypto_quant.market import Timeframe, Venue, fold_symbol, utc_text
 from crypto_quant.seams import Clock, Connector, Emit, Housekeeper, KnownSlots, Ledger, Quarantine, Sink, Table
+from crypto_quant.words import without_passwords
 
 _START_TRIES = 4
 # so many candles of a series are fetched at most when a recording goes on; `backfill` loads more
@@ -170,7 +171,7 @@ def assemble(
             version=show.version,
             pid=show.pid,
             database=show.database,
-            source=ws_url,
+            source=without_passwords(ws_url),
             intake=intake,
             collector=collector,
             guard=guard,

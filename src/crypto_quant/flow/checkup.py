@@ -10,6 +10,7 @@ from crypto_quant.diagnosis import machine, network
 from crypto_quant.diagnosis.finding import Finding, failed, of_error
 from crypto_quant.errors import CryptoQuantError, LinkLost
 from crypto_quant.seams import Clock, Connector, Http, HttpAnswer
+from crypto_quant.words import without_passwords
 
 # how often the exchange is asked for its time: the quickest answer tells the most
 _CLOCK_QUESTIONS = 3
@@ -61,7 +62,7 @@ async def ask_rest(url: str, request: Request, http: Http, clock: Clock) -> list
         sent_ns = clock.now_ns()
         answer = await _asked(http, f"{url}{request.path}", request.params, request.headers)
         took_ns = max(0, clock.now_ns() - sent_ns)
-        first = first or network.rest(url, answer, took_ns)
+        first = first or network.rest(without_passwords(url), answer, took_ns)
         if not isinstance(answer, HttpAnswer) or answer.status != 200:
             break
         try:
@@ -76,7 +77,8 @@ async def ask_archive(url: str, http: Http) -> list[Finding]:
     """Return the verdict on the archive at ``url``."""
     started = asyncio.get_running_loop().time()
     answer = await _asked(http, url + OLD_CHECKSUM, {}, {})
-    return [network.archive(url, answer, int((asyncio.get_running_loop().time() - started) * 1e9))]
+    took_ns = int((asyncio.get_running_loop().time() - started) * 1e9)
+    return [network.archive(without_passwords(url), answer, took_ns)]
 
 
 async def shake_hands(url: str, connector: Connector, proxy: str) -> list[Finding]:
@@ -92,7 +94,7 @@ async def shake_hands(url: str, connector: Connector, proxy: str) -> list[Findin
         problem = error
         status = error.status if isinstance(error, LinkLost) else None
     took_ns = int((loop.time() - started) * 1e9)
-    return [network.websocket(url, problem, took_ns, status=status, proxy=proxy)]
+    return [network.websocket(without_passwords(url), problem, took_ns, status=status, proxy=proxy)]
 
 
 async def _asked(

@@ -10,6 +10,7 @@ from yarl import URL
 from crypto_quant.errors import ExchangeUnavailable
 from crypto_quant.net.causes import explained
 from crypto_quant.seams import HttpAnswer
+from crypto_quant.words import without_passwords
 
 _CHUNK = 256 * 1024
 
@@ -114,4 +115,4 @@ def _headers(answer: aiohttp.ClientResponse) -> dict[str, str]:
 
 def _no_answer(url: str, problem: Exception) -> ExchangeUnavailable:
     cause, hint = explained(problem)
-    return ExchangeUnavailable(f"no answer ({cause})", subject=url, hint=hint)
+    return ExchangeUnavailable(without_passwords(f"no answer ({cause})"), subject=without_passwords(url), hint=hint)

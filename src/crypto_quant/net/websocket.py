@@ -11,6 +11,7 @@ import picows
 from crypto_quant.errors import LinkLost, Throttled
 from crypto_quant.net.causes import explained
 from crypto_quant.seams import Link, LinkHandler
+from crypto_quant.words import without_passwords
 
 # The largest documented message is a few kilobytes; a frame beyond this is not from the exchange.
 _MAX_FRAME = 8 * 1024 * 1024
@@ -46,6 +47,7 @@ class PicowsConnector:
         Cancelling is safe: a handshake that completes all the same is dropped unheard.
         """
         listener = _Listener(handler)
+        shown = without_passwords(url)
         try:
             async with asyncio.timeout(self._handshake_timeout_s * 2):
                 transport, _ = await picows.ws_connect(
@@ -65,24 +67,24 @@ class PicowsConnector:
                 wait = str(problem.response.headers.get("Retry-After", ""))
                 raise Throttled(
                     f"the handshake was answered with HTTP {status}",
-                    subject=url,
+                    subject=shown,
                     retry_after_s=min(float(wait), _BANNED_MOST_S) if wait.isascii() and wait.isdigit() else 60.0,
                 ) from problem
             hint = "Restricted location: use the *.binance.vision hosts" if status == 451 else ""
             text = f"the handshake was answered with HTTP {status}" if status else f"handshake failed: {problem}"
-            raise LinkLost(text, subject=url, hint=hint, status=status) from problem
+            raise LinkLost(text, subject=shown, hint=hint, status=status) from problem
         except TimeoutError as problem:
-            raise LinkLost("no answer to the handshake in time", subject=url) from problem
+            raise LinkLost("no answer to the handshake in time", subject=shown) from problem
         except (OSError, ValueError, picows.WSError) as problem:
             # OSError covers refused connections, unknown hosts and TLS failures, ValueError impossible host names
             cause, hint = explained(problem)
-            raise LinkLost(f"cannot connect ({cause})", subject=url, hint=hint) from problem
+            raise LinkLost(without_passwords(f"cannot connect ({cause})"), subject=shown, hint=hint) from problem
         finally:
             listener.over = True
         if not listener.connected:
             # picows 2.3 takes a connection that ends before the handshake's answer for an open one
             transport.disconnect(graceful=False)
-            raise LinkLost("the server hung up during the handshake", subject=url)
+            raise LinkLost("the server hung up during the handshake", subject=shown)
         _bound_window(transport.underlying_transport)
         return _PicowsLink(transport, listener)
 

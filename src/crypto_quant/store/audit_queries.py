@@ -170,10 +170,12 @@ DO UPDATE SET stored = excluded.stored, derived = excluded.derived, checked_at =
 async def open_reader(url: str) -> AsyncIterator["AuditReader"]:
     """Lend a reader on the database at ``url``, which is never altered but for ``verdicts``.
 
-    Raises ConfigError (the URL), StoreUnavailable, StoreDenied.
+    Raises ConfigError (the URL, a database without the tables), StoreUnavailable, StoreDenied.
     """
     connection = await connect(url, command_timeout_s=STATEMENT_TIMEOUT_S)
     try:
+        if not await connection.fetchval("SELECT to_regclass('trades') IS NOT NULL"):
+            raise faults.nothing_recorded(redact(url))
         yield AuditReader(connection, redact(url))
     except faults.DRIVER_ERRORS as error:
         raise faults.translate(error, operation="reading", subject=redact(url)) from error

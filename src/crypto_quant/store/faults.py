@@ -58,6 +58,15 @@ def translate(error: BaseException, *, operation: str, subject: str, connecting:
     return StoreUnavailable(f"{operation} failed", subject=subject, hint=_text(error))
 
 
+def nothing_recorded(subject: str) -> ConfigError:
+    """Return the error of a database that has none of our tables; ``subject`` is its URL without the password."""
+    return ConfigError(
+        "nothing is recorded in this database: it has no table trades",
+        subject=subject,
+        hint="Is it the right one? Record into it with: crypto-quant record SYMBOL --database-url URL",
+    )
+
+
 def _of_server(error: asyncpg.PostgresError, operation: str, subject: str, *, connecting: bool) -> CryptoQuantError:
     state = error.sqlstate or ""
     said = _text(error)

@@ -159,11 +159,7 @@ class Readout:
             if not there:
                 await _end(connection)
         if not there:
-            raise ConfigError(
-                "nothing is recorded in this database: it has no table trades",
-                subject=self.database,
-                hint="Is it the right one? Record into it with: crypto-quant record SYMBOL --database-url URL",
-            )
+            raise faults.nothing_recorded(self.database)
         return connection
 
     async def close(self) -> None:
