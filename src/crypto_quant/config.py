@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 
@@ -170,12 +170,12 @@ def _from_file(path: Path | None) -> Iterator[_Given]:
     if path is None:
         return
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # Windows' editors begin a file with a mark
     except (OSError, UnicodeDecodeError) as problem:
         raise ConfigError("cannot read the configuration file", subject=str(path), hint=str(problem)) from problem
     try:
         values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as problem:
+    except (ValueError, RecursionError) as problem:  # also an integer of thousands of digits, and a list as deep
         raise ConfigError("the configuration file is not TOML", subject=str(path), hint=str(problem)) from problem
     lines = _lines_of(text, values)
     defaults = Settings()
@@ -200,7 +200,7 @@ def _is_toml(text: str) -> bool:
     # a beginning that is none ends within a text or a list of several lines
     try:
         tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return False
     return True
 
@@ -247,4 +247,13 @@ def _converted(name: str, value: Any, source: Source) -> Any:  # noqa: ANN401
     except msgspec.ValidationError as problem:
         about = ABOUT.get(name)
         subject = name if about is not None and about.secret else f"{name} = {value!r}"
-        raise ConfigError(f"bad value in {source}", subject=subject, hint=str(problem)) from problem
+        choices = _choices(fields[name])
+        hint = f"Expected one of: {', '.join(choices)}" if choices else str(problem)
+        raise ConfigError(f"bad value in {source}", subject=subject, hint=hint) from problem
+
+
+def _choices(kind: Any) -> tuple[str, ...]:  # noqa: ANN401
+    """Return what a setting of this type may be, where that is a list of words."""
+    if get_origin(kind) is Literal:
+        return get_args(kind)
+    return tuple(kind) if isinstance(kind, type) and issubclass(kind, StrEnum) else ()

@@ -7,7 +7,8 @@ GIB = 1024**3
 _SPANS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 _SIZES = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
 UNPRINTABLE = "\N{REPLACEMENT CHARACTER}"
-_PASSWORD = re.compile(r"(://[^\s:/@]*):\S*@")
+# a URL may lack its scheme, when it is the whole text
+_PASSWORD = re.compile(r"((?:://|^(?!\w+://))[^\s:/@]*):\S*@")
 
 
 def span(seconds: float) -> str:

@@ -83,6 +83,7 @@ async def test_days_are_dropped_by_hand_once_they_are_exported(database_url: str
         (["policy", "set", "--columnstore-after", "9d"], "has no columnstore"),
         (["policy", "set", "--drop-after", "9d", "--require-export", "/nowhere/at/all"], "no such directory"),
         (["drop", "--before", "yesterday"], "not a day: 'yesterday'"),
+        (["drop", "--before", "2924-08-10"], "a day that has not begun: 2924-08-10"),
         (["drop"], "Missing option '--before'"),
         (["drop", "--before", "2024-08-10", "--require-export", "/nowhere/at/all"], "no such directory"),
     ],

@@ -151,6 +151,25 @@ def test_a_wrong_flag_is_named(flags: dict[str, Any]) -> None:
     assert next(iter(flags)) in told
 
 
+def test_a_word_that_is_none_of_a_few_is_told_with_them(tmp_path: Path) -> None:
+    assert "Expected one of: spot, usdm, coinm" in refusal(environ={"CRYPTO_QUANT_VENUE": "moon"})
+    (tmp_path / "crypto-quant.toml").write_text('log_level = "loud"')
+    assert "Expected one of: DEBUG, INFO, WARNING, ERROR" in refusal(cwd=tmp_path)
+
+
+def test_the_mark_with_which_some_editors_begin_a_file_is_no_matter(tmp_path: Path) -> None:
+    (tmp_path / "crypto-quant.toml").write_bytes(b"\xef\xbb\xbflinks = 2\r\nlinks_ = 3\r\n")
+    assert "line 2: 'links_'" in refusal(cwd=tmp_path)
+    (tmp_path / "crypto-quant.toml").write_bytes(b"\xef\xbb\xbflinks = 2\r\n")
+    assert load({}, {}, cwd=tmp_path).links == 2
+
+
+@pytest.mark.parametrize("text", [f"links = {'9' * 5000}", f"symbols = {'[' * 5000}{']' * 5000}"])
+def test_what_no_reader_of_toml_can_take_is_told(tmp_path: Path, text: str) -> None:
+    (tmp_path / "crypto-quant.toml").write_text(text)
+    assert "not TOML" in refusal(cwd=tmp_path)
+
+
 def test_a_broken_file_says_where(tmp_path: Path) -> None:
     (tmp_path / "crypto-quant.toml").write_text("batch_size = = 1\n")
     told = refusal(cwd=tmp_path)
@@ -192,6 +211,7 @@ def test_rest_is_where_the_streams_are_unless_said_otherwise(ws_url: str, rest_u
 
 def test_a_stream_url_without_a_scheme_is_itself_to_blame() -> None:
     assert "not a WebSocket URL: 'localhost:9443'" in refusal({"ws_url": "localhost:9443"})
+    assert "not a WebSocket URL: 'me:***@host'" in refusal({"ws_url": "me:secret@host"})
 
 
 def test_the_archive_is_where_the_exchange_is() -> None:

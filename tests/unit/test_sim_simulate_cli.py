@@ -45,6 +45,18 @@ def test_a_capture_without_trades(tmp_path: Path) -> None:
     assert "no trades" in str(refused("--tape", str(path)))
 
 
-@pytest.mark.parametrize("arguments", [["--port", "70000"], ["--symbols", "0"], ["--life", "0"], ["--colour", "red"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--port", "70000"],
+        ["--symbols", "0"],
+        ["--life", "0"],
+        ["--colour", "red"],
+        ["--life", "nan"],
+        ["--lead", "inf"],
+        ["--seconds", "nan"],
+        ["--seconds", "-1"],
+    ],
+)
 def test_usage(arguments: list[str]) -> None:
     assert CliRunner().invoke(simulate, arguments).exit_code == 2

@@ -83,6 +83,8 @@ def test_what_is_printable_is_one_line_of_as_many_characters(text: str) -> None:
         ("http://:secret@host", "http://:***@host"),
         ("http://me:sec/r@t@host", "http://me:***@host"),  # it should have been quoted; it is secret all the same
         ("no answer (http://a:secret@b): https://c:secret@d/e", "no answer (http://a:***@b): https://c:***@d/e"),
+        ("me:secret@host", "me:***@host"),
+        ("localhost:9443", "localhost:9443"),
         ("http://host:8080/path", "http://host:8080/path"),
         ("wss://me@host:1", "wss://me@host:1"),
     ],

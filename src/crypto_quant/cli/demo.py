@@ -19,6 +19,7 @@ from rich.table import Table
 
 from crypto_quant.cli.bar import Bar, quiet_option, watched
 from crypto_quant.cli.comparison import Verdict, compare
+from crypto_quant.cli.options import FiniteRange
 from crypto_quant.cli.record import loop_factory
 from crypto_quant.compose import Recorder, open_recorder
 from crypto_quant.config import Settings
@@ -40,11 +41,11 @@ _LOOK = "SELECT * FROM trades ORDER BY time DESC LIMIT 5"
 
 @click.command()
 @quiet_option
-@click.option("--duration", type=click.FloatRange(5, 3600), default=30.0, show_default=True, help="Seconds to record.")
+@click.option("--duration", type=FiniteRange(5, 3600), default=30.0, show_default=True, help="Seconds to record.")
 @click.option("--symbols", type=click.IntRange(1, 200), default=4, show_default=True, help="Symbols of the market.")
 @click.option(
     "--rate",
-    type=click.FloatRange(1, 100_000),
+    type=FiniteRange(1, 100_000),
     default=3000.0,
     show_default=True,
     help="Raw trades a second of our time, over all symbols.",

@@ -1,5 +1,6 @@
 """Options that become settings: their names, types and help come from the table of settings."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,16 @@ database_url_option = click.option(
 venue_option = click.option(
     "--venue", type=click.Choice([each.value for each in Venue]), help="Which market. [default: spot]"
 )
+
+
+class FiniteRange(click.FloatRange):
+    """Numbers between two ends; what is none (nan) and what has no end (inf) are refused."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a number of any size.", param, ctx)
+        return number
 
 
 def settings_options(*names: str) -> Decorator:
@@ -63,7 +74,7 @@ def _option(name: str) -> Decorator:
         low = shape.low if shape.above is None else shape.above
         # an end that nobody comes near is left to the settings' own check
         high = None if shape.high is None or shape.high >= _FAR else shape.high
-        kind = click.FloatRange(low, high, min_open=shape.above is not None)
+        kind = FiniteRange(low, high, min_open=shape.above is not None)
     elif shape.kind == "list":
         more |= {"multiple": True, "shell_complete": _streams}
         del more["default"]

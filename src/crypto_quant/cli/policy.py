@@ -117,7 +117,12 @@ def run(database_url: str | None) -> None:
 @quiet_option
 @database_url_option
 @_table
-@click.option("--before", metavar="DATE", required=True, help="Drop what is older than this day, UTC, as 2026-09-01.")
+@click.option(
+    "--before",
+    metavar="DATE",
+    required=True,
+    help="Drop what is older than this day, UTC, as 2026-09-01; today at most.",
+)
 @_export
 def drop(database_url: str | None, table: str, before: str, require_export: Path | None) -> None:
     """Drop old days once, by whole chunks or partitions, and note that it was on purpose.
@@ -129,6 +134,10 @@ def drop(database_url: str | None, table: str, before: str, require_export: Path
 
     day = parse_day(before)
     moment = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    if moment > datetime.now(UTC):
+        raise ConfigError(
+            "a day that has not begun", subject=before, hint="Give today at most: what is older is dropped"
+        )
     gate = {} if require_export is None else {"gate": export_gate(str(require_export))}
     with Bar("pieces") as bar:
         fates = with_database(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from crypto_quant.cli.bar import Bar, quiet_option
+from crypto_quant.cli.options import FiniteRange
 
 if TYPE_CHECKING:
     from crypto_quant.sim.world import Outcome
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--jobs", type=click.IntRange(1), help="Worlds at a time. [default: one a processor]")
 @click.option("--trace", is_flag=True, help="Print everything that happens in the world; needs --seed.")
 @click.option(
-    "--hours", type=click.FloatRange(0.01, 1000), help="Hours of faults in each world, instead of the minutes drawn."
+    "--hours", type=FiniteRange(0.01, 1000), help="Hours of faults in each world, instead of the minutes drawn."
 )
 def sim(*, seeds: int, first: int, seed: int | None, jobs: int | None, trace: bool, hours: float | None) -> None:
     """Run the real recorder in simulated worlds and check that it keeps its promise.

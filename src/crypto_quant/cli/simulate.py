@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from crypto_quant.cli.options import FiniteRange
 from crypto_quant.errors import ConfigError
 from crypto_quant.sim.capture import CaptureTape
 from crypto_quant.sim.clock import parse_speed
@@ -36,14 +37,18 @@ if TYPE_CHECKING:
 @click.option("--rate", default=50.0, show_default=True, help="Raw trades a second over all symbols.")
 @click.option("--seed", default=1, show_default=True, help="Seed of the synthetic market.")
 @click.option("--start", help="Exchange time to start at: Unix ms, or 'now'. [default: now]")
-@click.option("--seconds", type=float, help="End the synthetic tape after so many seconds. [default: endless]")
 @click.option(
-    "--lead", default=0.0, show_default=True, type=click.FloatRange(0), help="Seconds of history REST has at the start."
+    "--seconds",
+    type=FiniteRange(0, min_open=True),
+    help="End the synthetic tape after so many seconds. [default: endless]",
+)
+@click.option(
+    "--lead", default=0.0, show_default=True, type=FiniteRange(0), help="Seconds of history REST has at the start."
 )
 @click.option("--tape", "files", multiple=True, type=click.Path(path_type=Path), help="A recorded capture to replay.")
 @click.option("--speed", default="1", show_default=True, help="Exchange seconds per second, or 'max'.")
 @click.option("--hold", is_flag=True, help="Hold the time until the first subscription.")
-@click.option("--life", default=86400.0, show_default=True, type=click.FloatRange(0.1), help="Life of a link, seconds.")
+@click.option("--life", default=86400.0, show_default=True, type=FiniteRange(0.1), help="Life of a link, seconds.")
 @click.option("--history", default=1_000_000, show_default=True, type=click.IntRange(1000), help="Prints REST keeps.")
 def simulate(
     *,

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from crypto_quant import health
 from crypto_quant.cli import status_view as view
-from crypto_quant.cli.options import config_option
+from crypto_quant.cli.options import FiniteRange, config_option
 from crypto_quant.config import Settings, load
 from crypto_quant.errors import ConfigError, CryptoQuantError
 from crypto_quant.ops import board
@@ -33,7 +33,7 @@ _HAPPENINGS_MAX = 10
 
 @click.command()
 @click.option("--watch", is_flag=True, help="Full screen, kept up to date; q leaves, ? tells the keys.")
-@click.option("--interval", type=click.FloatRange(0.1, 3600), default=1.0, show_default=True, metavar="S",
+@click.option("--interval", type=FiniteRange(0.1, 3600), default=1.0, show_default=True, metavar="S",
               help="Seconds between two looks of --watch.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON object; docs/status.md says what is in it.")
 @click.option("--once", is_flag=True, help="One look, as without --watch.")
