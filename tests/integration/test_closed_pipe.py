@@ -86,11 +86,13 @@ def test_help_into_nowhere(verb: str, tmp_path: Path) -> None:
     assert alone("", tmp_path, verb, "--help", unbuffered="1") == (0, "")
 
 
-def test_a_full_disk_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", [("status",), ("config", "show"), ("config", "show", "--json")])
+def test_a_full_disk_is_told(words: tuple[str, ...], unbuffered: str, tmp_path: Path) -> None:
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "crypto_quant", "status"], stdout=full, stderr=subprocess.PIPE, text=True,
-            check=False, env={**os.environ, "CRYPTO_QUANT_DATA_DIR": str(tmp_path)},
+            [sys.executable, "-m", "crypto_quant", *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+            env={**os.environ, "CRYPTO_QUANT_DATA_DIR": str(tmp_path), "PYTHONUNBUFFERED": unbuffered},
         )  # fmt: skip
     assert done.returncode == 1
     assert done.stderr == (
@@ -107,3 +109,16 @@ def test_stderr_that_nobody_reads_is_no_error(tmp_path: Path) -> None:
     )  # fmt: skip
     os.close(theirs)
     assert done.returncode == 2
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_standard_streams_that_are_closed(postgres_url: str, closed: str, tmp_path: Path) -> None:
+    """Else a connection would take the number of one, and the event loop would end the program."""
+    variables = {**os.environ, "CRYPTO_QUANT_DATABASE_URL": postgres_url, "CRYPTO_QUANT_DATA_DIR": str(tmp_path)}
+    for words, code in ((("query", "SELECT 1"), 0), (("candles", "btcusdt", "1m"), 2)):
+        done = subprocess.run(
+            ["sh", "-c", f'"$@" {closed}', "sh", sys.executable, "-m", "crypto_quant", *words],
+            capture_output=True, text=True, check=False, env=variables, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == code, done
+        assert "Traceback" not in done.stderr

@@ -121,6 +121,13 @@ async def test_a_question_that_makes_no_sense_is_told_why(boards: Turning) -> No
             "/api/candles", params={"venue": "spot", "symbol": "x" * 5000, "timeframe": "1m"}
         ) as response:
             assert response.status == 400
+        async with client.get("/api/candles?venue=spot&symbol=x%00&timeframe=1m") as response:
+            assert response.status == 400
+            assert "is no name" in await response.text()
+        for day in ("9999-12-31", "0001-01-01", "1969-12-31", "2262-04-12", "2026-02-30"):
+            async with client.get(f"/api/gaps?venue=spot&symbol=x&day={day}&kind=1M") as response:
+                assert response.status == 400
+                assert (await response.json())["error"] == "not a day"
 
 
 async def test_a_stream_that_is_taken_up_again_goes_on(boards: Turning, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,15 @@ class OutputFailed(CryptoQuantError):
 
 
 def take_over() -> None:
-    """Let stdout and stderr of this process be written through a ``_Ground`` from now on."""
+    """Let stdout and stderr of this process be written through a ``_Ground`` from now on.
+
+    Where one of the three standard streams is closed, it leads to nowhere: what is opened next, a connection to the
+    database perhaps, would take its number, and the event loop ends the process over that.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            _let_go(number)
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8", closefd=False))
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout is sys.__stdout__:
         sys.stdout = _grounded(sys.stdout, _Results)
     if isinstance(sys.stderr, io.TextIOWrapper) and sys.stderr is sys.__stderr__:
@@ -81,6 +89,9 @@ class _Results(_Ground):
     """One under results: when they cannot be written, the verb has failed. Raises OutputFailed."""
 
     def write(self, data: "Buffer", /) -> int:
+        if not memoryview(data).nbytes:
+            # click asks so whether bytes are taken, and hears no failure; a full disk refuses even this
+            return 0
         try:
             return super().write(data)
         except BlockingIOError:
@@ -111,5 +122,9 @@ def _failed(problem: OSError) -> OutputFailed:
 
 
 def _let_go(file: int) -> None:
-    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
-        os.dup2(nowhere.fileno(), file)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nowhere, file)
+    if nowhere == file:
+        os.set_inheritable(file, True)  # as the others, for the programs that are started
+    else:
+        os.close(nowhere)

@@ -27,6 +27,8 @@ _FAILURE_AGE_S = 2.0
 # how long one statement may take: what is looked at every second, and what is looked at now and then
 _QUICK_S, _SLOW_S = 3.0, 20.0
 # so many answers are kept
+# the days whose ns fit into 64 bits
+_DAYS_MAX = 2**63 // DAY_NS
 _KEPT = 128
 _BARS = 240
 # candles are made of trades for so long at a time, and back to so long before the newest
@@ -86,6 +88,8 @@ class Readings:
         """Return what lacks of a symbol on a day, what was fetched of it, and the commands that close what is open."""
         frame = _frame(kind)
         number = day_ns(parse_day(day)) // DAY_NS
+        if not 0 <= number < _DAYS_MAX:
+            raise ConfigError("not a day", subject=repr(day), hint="As 2026-10-01")
 
         async def read() -> bytes:
             async with self._look(_SLOW_S) as look:
