@@ -19,6 +19,12 @@ def backfill(venue: str, symbol: str, *, first: _Day, last: _Day, timeframe: str
     return _command("backfill", (symbol,), venue, stream, _days(first, last))
 
 
+def install(extra: str) -> str:
+    """Return how the libraries of an extra are installed: ``arrow``, ``polars`` or ``pandas``."""
+    libraries = " ".join(dict.fromkeys(["pyarrow", "numpy", *([extra] if extra != "arrow" else [])]))
+    return f"scripts/uv sync --inexact --extra {extra} (in a clone), or pip install {libraries}"
+
+
 def _command(verb: str, symbols: tuple[str, ...], venue: str, *options: str) -> str:
     market = "" if venue == Venue.SPOT else f" --venue {shlex.quote(venue)}"
     return " ".join(["crypto-quant", verb, *map(shlex.quote, symbols)]) + market + "".join(options)

@@ -145,13 +145,17 @@ def test_floats_are_the_nearest_ones() -> None:
 @pytest.mark.parametrize("extra", ["polars", "pandas"])
 def test_a_missing_extra_names_the_command(extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, extra, None)
-    with pytest.raises(MissingExtra, match=rf"{extra} is not installed\. .*pip install 'crypto-quant\[{extra}\]'"):
+    with pytest.raises(
+        MissingExtra, match=rf"{extra} is not installed\. .*--extra {extra} .* pip install pyarrow numpy {extra}"
+    ):
         frames.checked(extra, "exact")
 
 
 def test_without_pyarrow_connect_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connecting.importlib.util, "find_spec", lambda _name: None)
-    with pytest.raises(MissingExtra, match=r"pyarrow, which is not installed.*pip install 'crypto-quant\[arrow\]'"):
+    with pytest.raises(
+        MissingExtra, match=r"pyarrow, which is not installed.*--extra arrow .* pip install pyarrow numpy$"
+    ):
         cq.connect("postgresql://nobody@localhost/none")
 
 

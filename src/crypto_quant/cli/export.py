@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from crypto_quant import commands
 from crypto_quant.cli.bar import Bar, quiet_option
 from crypto_quant.cli.options import complete_timeframes, config_option, database_url_option, venue_option
 from crypto_quant.cli.record import recorded_url
@@ -103,8 +104,7 @@ def needed(*libraries: str) -> None:
     """Raise MissingExtra when one of these is not installed."""
     missing = [each for each in libraries if importlib.util.find_spec(each) is None]
     if missing:
-        hint = 'Install it with: pip install "crypto-quant[arrow]"'
-        raise MissingExtra(f"this needs {' and '.join(missing)}", hint=hint)
+        raise MissingExtra(f"this needs {' and '.join(missing)}", hint=f"Install it with: {commands.install('arrow')}")
 
 
 def _export(

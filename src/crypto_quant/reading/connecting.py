@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from crypto_quant import commands
 from crypto_quant.config import load
 from crypto_quant.errors import ConfigError, MissingExtra
 
@@ -24,7 +25,7 @@ def connect(url: str | None = None) -> "Database":
         if importlib.util.find_spec(library) is None:
             raise MissingExtra(
                 f"reading needs {library}, which is not installed",
-                hint="Install it with: pip install 'crypto-quant[arrow]', or with [polars] or [pandas]",
+                hint=f"Install it with: {commands.install('arrow')}",
             )
     # heavy, and in vain where the libraries are missing
     from crypto_quant.reading.database import Database  # noqa: PLC0415

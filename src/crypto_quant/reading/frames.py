@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from crypto_quant import commands
 from crypto_quant.errors import MissingExtra
 from crypto_quant.reading.asked import choice_of
 
@@ -43,9 +44,7 @@ def imported(name: str) -> Any:  # noqa: ANN401 - a module
     try:
         return importlib.import_module(name)
     except ImportError as problem:
-        raise MissingExtra(
-            f"{name} is not installed", hint=f"Install it with: pip install 'crypto-quant[{name}]'"
-        ) from problem
+        raise MissingExtra(f"{name} is not installed", hint=f"Install it with: {commands.install(name)}") from problem
 
 
 def with_floats(table: pa.Table) -> pa.Table:
