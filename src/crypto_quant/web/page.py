@@ -152,7 +152,8 @@ async def _tables(request: web.Request) -> web.StreamResponse:
 
 def _named(request: web.Request, name: str) -> str:
     value = request.query.get(name, "")
-    if not 0 < len(value) <= _NAME_MAX or not value.isprintable():
+    # a name is whatever the exchange calls a symbol, but no database holds one with a NUL
+    if not 0 < len(value) <= _NAME_MAX or "\0" in value:
         raise web.HTTPBadRequest(text=f"{name} is missing, or is no name\n")
     return value
 
