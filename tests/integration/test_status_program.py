@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from records import Record
 from snapshots import link, snapshot, stream
 from terminals import Window, window
+from watched import fresh
 
 from crypto_quant.ops import board
 from crypto_quant.seams import Source
@@ -78,8 +79,7 @@ def shown(tmp_path: Path) -> Iterator[Shown]:
 
 
 def show(shown: Shown, **fields: Any) -> None:
-    now = time.time_ns()
-    shown.show(snapshot(**{"pid": os.getpid(), "taken_ns": now, "started_ns": now - 10**12, **fields}))
+    shown.show(fresh(**fields))
 
 
 @contextmanager

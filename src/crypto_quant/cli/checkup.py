@@ -6,7 +6,6 @@ import os
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 from typing import TypeVar, cast
 
 from crypto_quant.binance.archive import ARCHIVE_URL
@@ -184,7 +183,7 @@ async def _address(resolved: Resolved) -> tuple[str | None, Finding]:
     settings = resolved.settings
     if settings.database_url is not None:
         return settings.database_url, ok("database", "")
-    status = await _in_thread(lambda: EmbeddedDatabase(Path(data_dir(settings))).status())
+    status = await _in_thread(lambda: EmbeddedDatabase(data_dir(settings)).status())
     if status.version is None:
         found = f"the embedded database, which does not exist yet: {status.directory}"
         return None, skipped("database", found, "`crypto-quant record` makes it, or name one with --database-url")

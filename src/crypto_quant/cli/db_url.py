@@ -3,12 +3,12 @@
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 from crypto_quant.cli.bar import Upgrade, waiting
 from crypto_quant.config import Settings, load
 from crypto_quant.store.embedded import EmbeddedDatabase
+from crypto_quant.store.paths import data_dir
 
 # a statement may read or drop a year of trades
 _STATEMENT_TIMEOUT_S = 6 * 3600.0
@@ -21,8 +21,7 @@ def settings(given: str | None = None) -> Settings:
 
 def local() -> EmbeddedDatabase:
     """Return the embedded database, running or not."""
-    chosen = settings().data_dir
-    return EmbeddedDatabase(Path(chosen) if chosen else None)
+    return EmbeddedDatabase(data_dir(settings()))
 
 
 def given_url(given: str | None) -> str:

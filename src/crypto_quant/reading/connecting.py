@@ -2,7 +2,6 @@
 
 import importlib.util
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crypto_quant import commands
@@ -39,8 +38,9 @@ def _usual_url() -> str:
     if settings.database_url is not None:
         return settings.database_url
     from crypto_quant.store.embedded import EmbeddedDatabase  # noqa: PLC0415  # heavy, and only needed here
+    from crypto_quant.store.paths import data_dir  # noqa: PLC0415
 
-    embedded = EmbeddedDatabase(Path(settings.data_dir) if settings.data_dir else None)
+    embedded = EmbeddedDatabase(data_dir(settings))
     if not embedded.exists():
         raise ConfigError(
             "nothing was ever recorded here: there is no embedded database",

@@ -27,9 +27,9 @@ _FAILURE_AGE_S = 2.0
 # how long one statement may take: what is looked at every second, and what is looked at now and then
 _QUICK_S, _SLOW_S = 3.0, 20.0
 # so many answers are kept
+_KEPT = 128
 # the days whose ns fit into 64 bits
 _DAYS_MAX = 2**63 // DAY_NS
-_KEPT = 128
 _BARS = 240
 # candles are made of trades for so long at a time, and back to so long before the newest
 _BUILD_FOR_S = 1.5
