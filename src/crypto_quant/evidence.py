@@ -58,13 +58,14 @@ class Fill(msgspec.Struct, frozen=True):
 
 
 class Absence(msgspec.Struct, frozen=True):
-    """Ids ``first`` to ``last`` (inclusive) that no source has, with the proof."""
+    """Ids ``first`` to ``last`` (inclusive) that no source has, with the proof, and when it was given in ns."""
 
     venue: str
     symbol: str
     first: int
     last: int
     proof: str
+    proven_ns: int
 
 
 class Series(msgspec.Struct, frozen=True):
@@ -98,7 +99,7 @@ class CandleFill(msgspec.Struct, frozen=True):
 
 
 class CandleAbsence(msgspec.Struct, frozen=True):
-    """Candles, as slots ``first`` to ``last`` (inclusive), that no source has, with the proof."""
+    """Candles, as slots ``first`` to ``last`` (inclusive), that no source has; as ``Absence``."""
 
     venue: str
     symbol: str
@@ -106,6 +107,7 @@ class CandleAbsence(msgspec.Struct, frozen=True):
     first: int
     last: int
     proof: str
+    proven_ns: int
 
 
 class FromTrades(msgspec.Struct, frozen=True):
@@ -212,6 +214,10 @@ class Reader(Protocol):
 
     async def extent(self, scope: Scope) -> Span | None:
         """Return the time from the first to just after the last row of the scope; None when there is none."""
+        ...
+
+    async def missing_tables(self) -> list[str] | None:
+        """Return the tables of claims that should be there and are not; None when this database keeps no claims."""
         ...
 
     async def recorded(self) -> list[tuple[str, str]]:

@@ -77,17 +77,6 @@ def _broken(before: Run, after: Run) -> bool:
     return known and after.venue == "spot" and after.first_single != before.last_single + 1
 
 
-def claimed_holes(covered: RangeSet, excused: RangeSet, first: int, last: int) -> list[Hole]:
-    """Return what is not covered between the lowest and the highest covered id, where it touches first to last."""
-    known = RangeSet([*covered.ranges(), *_inside(covered, excused)])
-    return [Hole(*gap, None, None) for gap in known.gaps() if gap.last >= first - 1 and gap.first <= last + 1]
-
-
-def _inside(covered: RangeSet, excused: RangeSet) -> list[tuple[int, int]]:
-    ranges = covered.ranges()
-    return excused.within(ranges[0][0], ranges[-1][1]) if ranges else []
-
-
 def whole(trades: FromTrades, held: RangeSet, void: RangeSet) -> bool:
     """Tell whether these are all trades of the candle's time, each once.
 

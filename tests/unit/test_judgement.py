@@ -7,7 +7,7 @@ import pytest
 
 from crypto_quant.continuity import Gap, RangeSet
 from crypto_quant.evidence import FromTrades, Pair, Run
-from crypto_quant.judgement import Break, Hole, claimed_holes, differences, sweep, whole
+from crypto_quant.judgement import Break, Hole, differences, sweep, whole
 
 
 def run(first: int, last: int, *, venue: str = "spot", **more: int) -> Run:
@@ -46,15 +46,6 @@ def test_single_trades_must_continue_on_spot_alone() -> None:
     assert sweep([run(1, 10), odd], NONE).breaks == [Break(11, 22, 25)]
     assert sweep([run(1, 10, venue="usdm"), run(11, 20, venue="usdm", first_single=25)], NONE).breaks == []
     assert sweep([run(1, 10), run(11, 20, first_single=-1)], NONE).breaks == []
-
-
-def test_claimed_holes_are_those_that_touch_the_days() -> None:
-    covered = RangeSet([(1, 10), (21, 30), (41, 50)])
-    assert [each[:2] for each in claimed_holes(covered, NONE, 1, 50)] == [(11, 20), (31, 40)]
-    assert [each[:2] for each in claimed_holes(covered, NONE, 21, 30)] == [(11, 20), (31, 40)]
-    assert [each[:2] for each in claimed_holes(covered, NONE, 41, 50)] == [(31, 40)]
-    assert [each[:2] for each in claimed_holes(covered, RangeSet([(11, 20), (60, 70)]), 1, 50)] == [(31, 40)]
-    assert claimed_holes(NONE, RangeSet([(1, 2)]), 1, 50) == []
 
 
 TRADES = FromTrades(

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from crypto_quant import commands
+from crypto_quant.claims import FAULTS
 from crypto_quant.flow.report import Report, SymbolReport
 
 # of doubles, breaks and differences so many are shown a symbol; --json has them all
@@ -36,6 +37,8 @@ def show(report: Report, certificate: Path | None) -> None:
     for symbol in report.symbols:
         _details(out, symbol)
     _candle_details(out, report)
+    for table in report.missing_tables:
+        out.print(f"FALSE     the table {table} is gone, and with it what was recorded there")
     _summary(out, report, certificate)
 
 
@@ -83,8 +86,8 @@ def _details(out: Console, symbol: SymbolReport) -> None:
     name = f"{symbol.venue} {symbol.symbol}"
     for hole in symbol.holes:
         where = f" between {hole.after} and {hole.before}" if hole.after else f" after {hole.day}"
-        gone = f"; {hole.claimed:,} of them were stored and have gone" if hole.claimed and symbol.rows_read else ""
-        out.print(f"MISSING   {name}: ids {hole.first} to {hole.last} ({hole.missing:,}){where}{gone}")
+        what, gone = ("LOST   ", ": lost since it was stored") if hole.claimed else ("MISSING", "")
+        out.print(f"{what}   {name}: ids {hole.first} to {hole.last} ({hole.missing:,}){where}{gone}")
         command = repair_command(symbol.venue, symbol.symbol, hole.day, hole.before, claimed=hole.claimed)
         out.print(f"          {command}")
     for day in symbol.days:
@@ -100,6 +103,8 @@ def _details(out: Console, symbol: SymbolReport) -> None:
         out.print(
             f"BROKEN    {name}: id {broken.trade_id} begins with single trade {broken.found}, not {broken.expected}"
         )
+    for fault in symbol.faults:
+        out.print(f"FALSE     {name}: ids {fault.first} to {fault.last}, {fault.count:,} of them: {FAULTS[fault.kind]}")
     for absent in symbol.absent:
         count = absent.last - absent.first + 1
         out.print(f"ABSENT    {name}: ids {absent.first} to {absent.last} ({count:,}): {absent.source}")
@@ -112,14 +117,18 @@ def _candle_details(out: Console, report: Report) -> None:
     for each in report.candles:
         name = f"{each.venue} {each.symbol} {each.timeframe}"
         for hole in each.holes:
-            out.print(f"MISSING   {name}: {hole.slots:,} candles, {hole.first_open} to {hole.last_open}")
+            what, gone = ("LOST   ", ": lost since it was stored") if hole.claimed else ("MISSING", "")
+            out.print(f"{what}   {name}: {hole.slots:,} candles, {hole.first_open} to {hole.last_open}{gone}")
             out.print(f"          {repair_command(each.venue, each.symbol, hole.first_open[:10], hole.last_open)}")
+        for fault in each.faults:
+            opens = f"{fault.first_open} to {fault.last_open}"
+            out.print(f"FALSE     {name}: {fault.count:,} candles, {opens}: {FAULTS[fault.kind]}")
         for absent in each.absent:
             where = f"{absent.slots:,} candles, {absent.first_open} to {absent.last_open}"
             out.print(f"ABSENT    {name}: {where}: {absent.source}")
-        for gone in each.dropped:
-            where = f"{gone.slots:,} candles, {gone.first_open} to {gone.last_open}"
-            out.print(f"DROPPED   {name}: {where}, on purpose, by {gone.source}")
+        for left in each.dropped:
+            where = f"{left.slots:,} candles, {left.first_open} to {left.last_open}"
+            out.print(f"DROPPED   {name}: {where}, on purpose, by {left.source}")
         if each.misplaced:
             out.print(f"DIFFERS   {name}: {each.misplaced:,} candles do not open where this timeframe does")
         for verdict in each.verdicts[:_SHOWN_MAX]:
@@ -139,8 +148,10 @@ def _summary(out: Console, report: Report, certificate: Path | None) -> None:
         f" {report.last_day}, {totals['trades']:,} trades and {totals['candles']:,} candles ({how})"
     )
     wrong = {
-        "trades missing": totals["missing"], "trades doubled": totals["duplicates"], "breaks": totals["breaks"],
+        "trades missing": totals["missing"], "of them lost since they were stored": totals["lost"],
+        "false claims": totals["faults"], "trades doubled": totals["duplicates"], "breaks": totals["breaks"],
         "rows unaccounted for": totals["unaccounted"], "candles missing": totals["candles_missing"],
+        "of those lost since they were stored": totals["candles_lost"],
         "candles out of place": totals["candles_misplaced"], "candles that differ": totals["candles_different"],
         "trades absent at the exchange": totals["absent"],
         "candles absent at the exchange": totals["candles_absent"],

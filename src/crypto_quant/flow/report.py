@@ -41,6 +41,18 @@ class RangeReport(msgspec.Struct, omit_defaults=True):
     until: str | None = None
 
 
+class FaultReport(msgspec.Struct):
+    """Claims that contradict rows or each other at ids ``first`` to ``last`` (inclusive), ``count`` of them.
+
+    ``kind`` is one of ``claims.FAULTS``.
+    """
+
+    kind: str
+    first: int
+    last: int
+    count: int
+
+
 class DayReport(msgspec.Struct):
     """One UTC day of one symbol. ``unaccounted`` rows are claimed by coverage and not there (negative: too many);
     ``sources`` says how many ids came which way."""
@@ -76,19 +88,38 @@ class SymbolReport(msgspec.Struct, kw_only=True):
     absent: list[RangeReport]
     days: list[DayReport]
     dropped: list[RangeReport] = []
+    faults: list[FaultReport] = []
+
+    @property
+    def lost(self) -> int:
+        """How many ids were claimed as stored and have no row."""
+        return sum(each.claimed for each in self.holes)
 
     @property
     def sound(self) -> bool:
-        """Whether nothing is missing, doubled or broken."""
-        return not (self.missing or self.duplicates or self.breaks or self.unaccounted)
+        """Whether nothing is missing, doubled or broken, and claims and rows agree."""
+        return not (self.missing or self.duplicates or self.breaks or self.unaccounted or self.faults)
 
 
 class SlotsReport(msgspec.Struct):
-    """Missing candles: the first and the last open time, inclusive, and how many they are."""
+    """Missing candles: the first and the last open time, inclusive, and how many they are.
+
+    ``claimed`` of them are claimed as stored: rows that were there have gone.
+    """
 
     first_open: str
     last_open: str
     slots: int
+    claimed: int = 0
+
+
+class SlotFaultReport(msgspec.Struct):
+    """As ``FaultReport``, of candles: from the first to the last open time, inclusive."""
+
+    kind: str
+    first_open: str
+    last_open: str
+    count: int
 
 
 class SlotRangeReport(msgspec.Struct, omit_defaults=True):
@@ -127,11 +158,17 @@ class CandleReport(msgspec.Struct, kw_only=True):
     absent: list[SlotRangeReport] = []
     dropped: list[SlotRangeReport] = []
     sources: dict[str, int] = {}
+    faults: list[SlotFaultReport] = []
+
+    @property
+    def lost(self) -> int:
+        """How many candles were claimed as stored and have no row."""
+        return sum(each.claimed for each in self.holes)
 
     @property
     def sound(self) -> bool:
-        """Whether no candle is missing, out of the raster or contradicted."""
-        return not (self.missing or self.misplaced or self.different)
+        """Whether no candle is missing, out of the raster or contradicted, and claims and rows agree."""
+        return not (self.missing or self.misplaced or self.different or self.faults)
 
 
 class Report(msgspec.Struct, kw_only=True):
@@ -152,11 +189,13 @@ class Report(msgspec.Struct, kw_only=True):
     verdicts_stored: bool | None
     symbols: list[SymbolReport]
     candles: list[CandleReport]
+    missing_tables: list[str] = []
 
     @property
     def complete(self) -> bool:
         """Whether nothing is missing and nothing differs."""
-        return all(each.sound for each in self.symbols) and all(each.sound for each in self.candles)
+        sound = all(each.sound for each in self.symbols) and all(each.sound for each in self.candles)
+        return sound and not self.missing_tables
 
     def totals(self) -> dict[str, int]:
         """Return the sums over all symbols and series."""
@@ -166,6 +205,8 @@ class Report(msgspec.Struct, kw_only=True):
             "symbols": len(series),
             "trades": sum(each.rows for each in self.symbols),
             "missing": sum(each.missing for each in self.symbols),
+            "lost": sum(each.lost for each in self.symbols),
+            "faults": sum(len(each.faults) for each in self.symbols) + sum(len(each.faults) for each in self.candles),
             "holes": sum(len(each.holes) for each in self.symbols),
             "duplicates": sum(each.duplicates for each in self.symbols),
             "breaks": sum(each.breaks for each in self.symbols),
@@ -174,6 +215,7 @@ class Report(msgspec.Struct, kw_only=True):
             "dropped": sum(gone.last - gone.first + 1 for each in self.symbols for gone in each.dropped),
             "candles": sum(each.rows for each in self.candles),
             "candles_missing": sum(each.missing for each in self.candles),
+            "candles_lost": sum(each.lost for each in self.candles),
             "candles_absent": sum(absent.slots for each in self.candles for absent in each.absent),
             "candles_dropped": sum(gone.slots for each in self.candles for gone in each.dropped),
             "candles_misplaced": sum(each.misplaced for each in self.candles),

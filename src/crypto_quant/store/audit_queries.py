@@ -37,6 +37,11 @@ from crypto_quant.store.url import redact
 # a statement reads at most a day of trades, or the candles of the whole span; on a slow disk that takes its time
 STATEMENT_TIMEOUT_S = 6 * 3600.0
 
+# what is claimed of trades and of candles and what excuses a missing row, with the schema's version that made it
+CLAIM_TABLES = {
+    "coverage": 2, "absences": 2, "candle_coverage": 4, "candle_absences": 4, "dropped": 5, "candle_dropped": 5,
+}  # fmt: skip
+
 _WANTED = "($1::text IS NULL OR venue = $1) AND ($2::text[] IS NULL OR symbol = ANY ($2))"
 _WITHIN = f'{_WANTED} AND "time" >= $3 AND "time" < $4'
 
@@ -76,14 +81,15 @@ SELECT venue, symbol, first_id, last_id, source, {us("recorded_at")}, {us("updat
 FROM %s WHERE {_WANTED} ORDER BY venue, symbol, first_id"""  # noqa: S608
 
 _ABSENCES = f"""
-SELECT venue, symbol, first_id, last_id, proof FROM absences WHERE {_WANTED} ORDER BY venue, symbol, first_id"""  # noqa: S608
+SELECT venue, symbol, first_id, last_id, proof, {us("proven_at")}
+FROM absences WHERE {_WANTED} ORDER BY venue, symbol, first_id"""  # noqa: S608
 
 _CANDLE_FILLS = f"""
 SELECT venue, symbol, timeframe, first_slot, last_slot, source, {us("recorded_at")}, {us("updated_at")}
 FROM %s WHERE {_WANTED} ORDER BY venue, symbol, timeframe, first_slot"""  # noqa: S608
 
 _CANDLE_ABSENCES = f"""
-SELECT venue, symbol, timeframe, first_slot, last_slot, proof
+SELECT venue, symbol, timeframe, first_slot, last_slot, proof, {us("proven_at")}
 FROM candle_absences WHERE {_WANTED} ORDER BY venue, symbol, timeframe, first_slot"""  # noqa: S608
 
 _FRAMES = "unnest($5::text[], $6::interval[], $7::bigint[]) AS frames (timeframe, step, raster_s)"
@@ -214,6 +220,14 @@ class AuditReader:
                     ends.append(moment)
         return Span(ns_of(min(ends)), ns_of(max(ends)) + 1) if ends else None
 
+    async def missing_tables(self) -> list[str] | None:
+        """Return the tables of claims that should be there and are not; None when this database keeps no claims."""
+        there = {table: await self._exists(table) for table in CLAIM_TABLES}
+        if not await self._exists("crypto_quant_schema"):
+            return [] if any(there.values()) else None
+        version = await self._connection.fetchval("SELECT max(version) FROM crypto_quant_schema") or 0
+        return [table for table, since in CLAIM_TABLES.items() if version >= since and not there[table]]
+
     async def recorded(self) -> list[tuple[str, str]]:
         """Return every (venue, symbol) that has rows; reads much."""
         rows = await self._connection.fetch(
@@ -258,7 +272,7 @@ class AuditReader:
         """Return what is known to exist nowhere, lowest first; empty where there is no such table."""
         if not await self._exists("absences"):
             return []
-        return [Absence(*row) for row in await self._connection.fetch(_ABSENCES, *_scope(scope))]
+        return [Absence(*_in_ns(row, 5)) for row in await self._connection.fetch(_ABSENCES, *_scope(scope))]
 
     async def candle_fills(self, scope: Scope) -> list[CandleFill]:
         """Return what ``candle_coverage`` claims, lowest first; empty where there is no such table."""
@@ -278,7 +292,8 @@ class AuditReader:
         """Return the candles that are known to exist nowhere, lowest first; empty where there is no such table."""
         if not await self._exists("candle_absences"):
             return []
-        return [CandleAbsence(*row) for row in await self._connection.fetch(_CANDLE_ABSENCES, *_scope(scope))]
+        rows = await self._connection.fetch(_CANDLE_ABSENCES, *_scope(scope))
+        return [CandleAbsence(*_in_ns(row, 6)) for row in rows]
 
     async def counted_candles(self, scope: Scope, span: Span) -> list[Series]:
         """Return the stored candles, per series, merely counted."""
