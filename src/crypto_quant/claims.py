@@ -69,6 +69,7 @@ FAULTS = {
     "absent and claimed": "claimed as stored and recorded as absent at once",
     "dropped and claimed": "noted as dropped after they were last claimed, and still claimed",
     "absent beyond the record": "recorded as absent where nothing was ever stored on one side",
+    "dropped beyond the record": "noted as dropped where nothing was ever stored",
     "absent before its end": "candles recorded as absent before they were over",
     "claimed twice": "claimed by two ranges at once",
 }
@@ -160,6 +161,7 @@ def contradictions(claims: Claims, *, now_ns: int, ids: bool) -> list[Fault]:
         ],
     )
     known = RangeSet([*ranges(claims.covered).ranges(), *ranges(claims.dropped).ranges()]).ranges()
+    found += _faults("dropped beyond the record", _beyond(claims, stored))
     if ids and known:
         # an id is known to exist nowhere only when ids on both sides of it are known to exist
         low, high = known[0][0], known[-1][1]
@@ -174,6 +176,16 @@ def contradictions(claims: Claims, *, now_ns: int, ids: bool) -> list[Fault]:
 def intersection(one: RangeSet, other: RangeSet) -> RangeSet:
     """Return what is in both."""
     return RangeSet(part for each in one.ranges() for part in other.within(*each))
+
+
+def _beyond(claims: Claims, stored: RangeSet) -> list[tuple[int, int]]:
+    """Return drops above everything that is stored which do not follow on it: what is dropped was stored before."""
+    highest = max((last for _, last in stored.ranges()), default=None)
+    if highest is None:
+        return []
+    everything = RangeSet([*stored.ranges(), *ranges(claims.absent).ranges(), *ranges(claims.dropped).ranges()])
+    return [(each.first, each.last) for each in claims.dropped
+            if each.first > highest and everything.missing(highest, each.first)]  # fmt: skip
 
 
 def _overlaps(claims: Sequence[Claim]) -> list[tuple[int, int]]:

@@ -51,6 +51,7 @@ from crypto_quant.store.setaside import FileQuarantine
 from crypto_quant.store.spoolfiles import claim, target_of
 from crypto_quant.store.timescale import TimescaleSink, open_sink
 from crypto_quant.store.upkeep import StoreUpkeep
+from crypto_quant.upkeep import RecordUpkeep
 
 _START_TRIES = 4
 # how long a load waits for a database that is away before it ends; running it again goes on
@@ -114,6 +115,7 @@ async def open_recorder(
                 for left in files
             ]
 
+        record = RecordUpkeep(settings.database_url, settings.venue.value, symbols)
         parts = assemble(
             settings,
             spec,
@@ -134,7 +136,8 @@ async def open_recorder(
             save_leftover=save,
             limits=limits,
             liveness=liveness,
-            housekeeper=StoreUpkeep(settings.database_url),
+            housekeepers=(StoreUpkeep(settings.database_url), record),
+            closer=record,
             show=Show(noticeboard, tally, version("crypto-quant"), os.getpid(), target_of(settings.database_url)),
         )
         if settings.backfill:

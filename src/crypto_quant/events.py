@@ -637,6 +637,50 @@ class UpkeepFailed(Event, frozen=True, kw_only=True):
     cause: str
 
 
+class RecordSealed(Event, frozen=True, kw_only=True):
+    """Closed stretches of the record were sealed: what is changed in them from now on is found by `verify --deep`.
+
+    ``replaced`` of the seals are of stretches that were repaired since they were first sealed.
+    """
+
+    message: ClassVar[str] = "Record sealed"
+    seals: int
+    rows: int
+    replaced: int
+
+
+class SealRefused(Event, frozen=True, kw_only=True):
+    """A stretch was not sealed: its rows are not those that are claimed, or not those that were sealed before."""
+
+    message: ClassVar[str] = "Stretch not sealed"
+    level: ClassVar[str] = "error"
+    remedy: ClassVar[str] = "`crypto-quant verify --deep` names what differs, `crypto-quant repair --deep` fetches it"
+    venue: str
+    symbol: str
+    stream: str
+    first: int
+    last: int
+    claimed: int
+    stored: int
+
+
+class RecordDiffers(Event, frozen=True, kw_only=True):
+    """The rows of a day are not those that are claimed: something has changed the database behind our back.
+
+    ``missing`` rows are claimed and not there, or never came; ``unexplained`` rows are there and not claimed.
+    """
+
+    message: ClassVar[str] = "Record differs from its claims"
+    level: ClassVar[str] = "error"
+    remedy: ClassVar[str] = "`crypto-quant verify --deep` names what differs, `crypto-quant repair --deep` fetches it"
+    venue: str
+    symbol: str
+    stream: str
+    day: str
+    missing: int
+    unexplained: int
+
+
 class BoardLost(Event, frozen=True, kw_only=True):
     """What the recorder does cannot be shown to watchers (status, page, metrics); recording goes on."""
 

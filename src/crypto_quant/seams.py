@@ -323,10 +323,24 @@ class Ledger(Protocol):
 
 
 class Housekeeper(Protocol):
-    """Keeps the rules that are declared for the tables."""
+    """Does what is due now and then; ``first_s`` is how many seconds after the start it is first called."""
+
+    @property
+    def first_s(self) -> float: ...
 
     async def keep(self, now_ns: int) -> Sequence["Event"]:
         """Do what is due at ``now_ns``; return what to tell. Raises the store's errors, and ConfigError."""
+        ...
+
+
+class Closer(Protocol):
+    """Closes the record when a recorder ends in order."""
+
+    async def close(self, now_ns: int) -> Sequence["Event"]:
+        """Do what is left to do once everything is stored; return what to report. Cancelling is safe.
+
+        Raises the store's errors.
+        """
         ...
 
 

@@ -13,7 +13,7 @@ PACKAGE = "crypto_quant"
 # Who may lean on whom. A room is a top-level package or module; what is not in its set is out of reach.
 GROUND = {"errors", "events", "evidence", "market", "seams", "snapshot"}
 RULES = {"batch", "binance", "commands", "completeness", "config", "configfile", "continuity", "diagnosis", "health",
-         "judgement", "manifest", "claims", "rows", "settings_table", "spoolformat", "words"}  # fmt: skip
+         "judgement", "manifest", "claims", "rows", "seals", "settings_table", "spoolformat", "words"}  # fmt: skip
 REACH: dict[str, set[str]] = {
     **dict.fromkeys(GROUND, GROUND),
     **dict.fromkeys(RULES, GROUND | RULES),
@@ -28,8 +28,11 @@ REACH: dict[str, set[str]] = {
     "sim/world": GROUND | RULES | {"flow", "sim"},
     "reading": GROUND | RULES | {"store"},
     "lake": GROUND | RULES | {"reading", "store"},
-    "compose": GROUND | RULES | {"flow", "store", "net", "ops"},
-    "cli": GROUND | RULES | {"flow", "store", "net", "ops", "reading", "lake", "sim", "sim/world", "web", "compose"},
+    "upkeep": GROUND | RULES | {"flow", "store"},
+    "compose": GROUND | RULES | {"flow", "store", "net", "ops", "upkeep"},
+    "cli": GROUND
+    | RULES
+    | {"flow", "store", "net", "ops", "reading", "lake", "sim", "sim/world", "web", "compose", "upkeep"},
     "__main__": {"cli"},
     # The public names, imported when they are first used.
     "__init__": GROUND | RULES | {"flow", "reading", "compose"},

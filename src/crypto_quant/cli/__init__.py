@@ -29,6 +29,7 @@ VERBS = {
     "query": "crypto_quant.cli.query",
     "record": "crypto_quant.cli.record",
     "repair": "crypto_quant.cli.repair",
+    "seal": "crypto_quant.cli.seal",
     "serve": "crypto_quant.cli.serve",
     "sim": "crypto_quant.cli.sim",
     "simulate": "crypto_quant.cli.simulate",

@@ -25,7 +25,7 @@ from crypto_quant.flow.report import Report
 from crypto_quant.market import fold_symbol
 from crypto_quant.ops import log
 from crypto_quant.ops.clock import SystemClock
-from crypto_quant.store.audit_queries import open_reader
+from crypto_quant.upkeep import open_audit, seal
 
 
 @click.command()
@@ -67,8 +67,8 @@ def repair(
 
 async def _audit(url: str, scope: Scope, days: tuple[date | None, date | None], deep: bool) -> Report:
     with Bar() as bar:
-        async with open_reader(url) as reader:
-            auditor = Auditor(reader, scope, *days, deep=deep, progress=bar.steps)
+        async with open_audit(url, scope, deep=deep) as (reader, seals):
+            auditor = Auditor(reader, scope, *days, deep=deep, seals=seals, progress=bar.steps)
             return await auditor.run(
                 database=reader.database, now_ns=SystemClock().now_ns(), version=version("crypto-quant")
             )
@@ -90,6 +90,9 @@ async def _repair(settings: Settings, scope: Scope, days: tuple[date | None, dat
             async with open_history(wanted, first, last, jobs=1, emit=emit, report=lambda _done, _what: None) as parts:
                 repairer = Repairer(parts.rest, parts.delivery, parts.run, parts.ledger.retract, bar.steps)
                 written = await repairer.run(before)
+        with Bar() as bar:
+            # what was sealed before is sealed anew, and says why
+            await seal(url, msgspec.structs.replace(scope, symbols=wanted.symbols), first, last, progress=bar.steps)
         after = await _audit(url, scope, days, deep)
         click.echo(
             f"{written:,} rows fetched; missing before: {totals['missing']:,} trades, {totals['candles_missing']:,}"

@@ -24,6 +24,7 @@ from crypto_quant.market import Venue, fold_symbol, parse_day
 from crypto_quant.ops.clock import SystemClock
 from crypto_quant.store.audit_queries import open_reader
 from crypto_quant.store.statement import write_statement
+from crypto_quant.upkeep import open_audit
 
 INCOMPLETE = 3
 
@@ -116,8 +117,8 @@ async def _verify(
 ) -> int:
     document = None
     with Bar() as bar:
-        async with open_reader(url) as reader:
-            auditor = Auditor(reader, scope, *days, deep=deep, progress=bar.steps)
+        async with open_audit(url, scope, deep=deep) as (reader, seals):
+            auditor = Auditor(reader, scope, *days, deep=deep, seals=seals, progress=bar.steps)
             report = await auditor.run(
                 database=reader.database, now_ns=SystemClock().now_ns(), version=version("crypto-quant")
             )

@@ -37,6 +37,7 @@ def show(report: Report, certificate: Path | None) -> None:
     for symbol in report.symbols:
         _details(out, symbol)
     _candle_details(out, report)
+    _seals(out, report)
     for table in report.missing_tables:
         out.print(f"FALSE     the table {table} is gone, and with it what was recorded there")
     _summary(out, report, certificate)
@@ -140,6 +141,17 @@ def _candle_details(out: Console, report: Report) -> None:
             out.print(f"          and {len(each.verdicts) - _SHOWN_MAX:,} more, see --json or the table verdicts")
 
 
+def _seals(out: Console, report: Report) -> None:
+    for series in report.seals:
+        name = f"{series.venue} {series.symbol} {series.stream}"
+        for each in [found for found in series.findings if not found.repaired][:_SHOWN_MAX]:
+            where = f", {each.since} to {each.until}" if each.since else ""
+            out.print(f"SEAL      {name}: seal {each.number}{where}: {each.what}")
+        repaired = [found for found in series.findings if found.repaired]
+        if repaired:
+            out.print(f"REPAIRED  {name}: {len(repaired):,} changes on purpose since it was first sealed, see --json")
+
+
 def _summary(out: Console, report: Report, certificate: Path | None) -> None:
     totals = report.totals()
     how = "every row was read" if report.mode == "deep" else "by coverage, rows counted"
@@ -153,6 +165,7 @@ def _summary(out: Console, report: Report, certificate: Path | None) -> None:
         "rows unaccounted for": totals["unaccounted"], "candles missing": totals["candles_missing"],
         "of those lost since they were stored": totals["candles_lost"],
         "candles out of place": totals["candles_misplaced"], "candles that differ": totals["candles_different"],
+        "sealed stretches that were changed": totals["seals_broken"],
         "trades absent at the exchange": totals["absent"],
         "candles absent at the exchange": totals["candles_absent"],
         "trades dropped on purpose": totals["dropped"],
@@ -166,6 +179,9 @@ def _summary(out: Console, report: Report, certificate: Path | None) -> None:
             f"  of the candles {totals['candles_equal']:,} equal their trades, {totals['candles_different']:,} do not,"
             f" {totals['candles_not_checkable']:,} cannot be checked (empty, at an edge of the record, or not spot)"
         )
+    if report.mode == "deep" and report.seals:
+        until = min(each.sealed_until for each in report.seals if each.sealed_until) if totals["seals"] else ""
+        out.print(f"  {totals['seals']:,} seals, every series sealed until {until}; {totals['unsealed']:,} unsealed")
     if report.verdicts_stored is False:
         out.print(
             "  The verdicts were not stored: there is no such table (crypto-quant db migrate makes it), or no right"

@@ -33,7 +33,7 @@ from crypto_quant.flow.upkeep import Upkeep
 from crypto_quant.flow.watch import Board, Watcher
 from crypto_quant.flow.writer import TimescaleWriter
 from crypto_quant.market import Timeframe, Venue, fold_symbol, utc_text
-from crypto_quant.seams import Clock, Connector, Emit, Housekeeper, KnownSlots, Ledger, Quarantine, Sink, Table
+from crypto_quant.seams import Clock, Closer, Connector, Emit, Housekeeper, KnownSlots, Ledger, Quarantine, Sink, Table
 from crypto_quant.words import without_passwords
 
 _START_TRIES = 4
@@ -83,7 +83,8 @@ def assemble(
     save_leftover: SaveLeftover,
     limits: SessionLimits = DEFAULT_LIMITS,
     liveness: LivenessLimits = DEFAULT_LIVENESS,
-    housekeeper: Housekeeper | None = None,
+    housekeepers: Sequence[Housekeeper] = (),
+    closer: Closer | None = None,
     show: Show | None = None,
 ) -> Parts:
     """Return a recorder of ``symbols`` (as stored); ``exchange_ns`` is the exchange's time, 0 when it is unknown.
@@ -192,7 +193,9 @@ def assemble(
         save_leftover=save_leftover,
         backfiller=backfiller,
         guard=guard,
-        upkeep=Upkeep(housekeeper, clock=clock, emit=emit) if housekeeper is not None else None,
+        upkeep=[Upkeep(each, clock=clock, emit=emit) for each in housekeepers],
+        closer=closer,
+        clock=clock,
         store_guard=StoreGuard(confirmed, ledger, intake=intake, emit=emit, refilled=backfiller is not None),
         watcher=watcher,
         stats_interval_s=settings.stats_interval,

@@ -11,9 +11,10 @@ from crypto_quant.continuity import RangeSet
 from crypto_quant.errors import ConfigError
 from crypto_quant.evidence import Pair, Reader, Scope, Series, Span, Tally, Verdict
 from crypto_quant.flow.audit_candles import CandleAccount, candle_accounts
-from crypto_quant.flow.audit_candles import load_claims as load_candle_claims
-from crypto_quant.flow.audit_trades import TradeAudit, load_claims
+from crypto_quant.flow.audit_trades import TradeAudit
+from crypto_quant.flow.claimed import candle_claims, trade_claims
 from crypto_quant.flow.report import CandleReport, Report
+from crypto_quant.flow.seal_check import SealCheck
 from crypto_quant.judgement import differences, whole
 from crypto_quant.market import DAY_NS, NS_PER_S, Timeframe, day_ns, day_of, utc_text
 
@@ -30,7 +31,8 @@ def day_span(day: date) -> Span:
 class Auditor:
     """One audit of the days ``first`` to ``last`` (inclusive, UTC; None: as far as the record goes).
 
-    ``progress`` hears of each step: its name, how many are done and how many there are.
+    ``seals`` are checked by a deep audit. ``progress`` hears of each step: its name, how many are done and how many
+    there are.
     """
 
     def __init__(
@@ -41,9 +43,11 @@ class Auditor:
         last: date | None = None,
         *,
         deep: bool = False,
+        seals: SealCheck | None = None,
         progress: Progress | None = None,
     ) -> None:
         self._reader = reader
+        self._seals = seals if deep else None
         self._scope = scope
         self._asked = (first, last)
         self._deep = deep
@@ -62,6 +66,8 @@ class Auditor:
         span = Span(day_span(first).start, day_span(last).end)
         asked = self._asked[0] is not None, self._asked[1] is not None
         await self._trades.begin()
+        if self._seals is not None:
+            await self._seals.begin()
         accounts = await candle_accounts(self._reader, self._scope, span, asked, deep=self._deep)
         series = [account.series for account in accounts if account.series.rows]
         frames = {Timeframe(each.timeframe) for each in series if each.venue == "spot"} if self._deep else set()
@@ -79,6 +85,8 @@ class Auditor:
         if self._deep:
             self._progress("longer candles", total, total)
             await self._long_candles([each for each in series if each.venue == "spot"], span)
+        # of a part of the days, only the seals of that part
+        seals = await self._seals.finish(span if any(asked) else None) if self._seals is not None else []
         kept = await self._reader.keep_verdicts(self._scope, span, self._verdicts, now_ns) if self._deep else None
         report = Report(
             version=version,
@@ -93,6 +101,7 @@ class Auditor:
             symbols=self._trades.reports(first, now_ns=now_ns, partial=any(asked)),
             candles=[self._candles(each, now_ns) for each in accounts],
             missing_tables=await self._reader.missing_tables() or [],
+            seals=seals,
         )
         if not report.symbols and not report.candles:
             raise ConfigError(
@@ -138,9 +147,9 @@ class Auditor:
         if extent is not None:
             return extent
         moments = []
-        for claims in (await load_claims(self._reader, scope)).values():
+        for claims in (await trade_claims(self._reader, scope)).values():
             moments += [moment for each in claims.covered for moment in (each.since_ns, each.until_ns)]
-        for key, claims in (await load_candle_claims(self._reader, scope)).items():
+        for key, claims in (await candle_claims(self._reader, scope)).items():
             frame = Timeframe(key[2])
             moments += [frame.slot_open_ns(slot) for each in claims.covered for slot in (each.first, each.last)]
         return Span(min(moments), max(moments) + 1) if moments else None
@@ -159,8 +168,9 @@ class Auditor:
 
     async def _read(self, day: date, frames: set[Timeframe]) -> list[Pair]:
         span = day_span(day)
+        proven = await self._seals.day(day) if self._seals is not None else {}
         async with self._reader.snapshot():
-            await self._trades.read(day, span)
+            await self._trades.read(day, span, proven)
             short = {frame.value: _length_s(frame) for frame in frames if frame not in _LONG}
             if not short:
                 return []

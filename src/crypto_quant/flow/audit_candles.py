@@ -7,7 +7,8 @@ import msgspec
 
 from crypto_quant.claims import Claim, Claims, Fault, Held, contradictions, hold, ranges
 from crypto_quant.continuity import RangeSet
-from crypto_quant.evidence import CandleFill, Reader, Scope, Series, Span
+from crypto_quant.evidence import Reader, Scope, Series, Span
+from crypto_quant.flow.claimed import candle_claims
 from crypto_quant.flow.report import SlotFaultReport, SlotRangeReport, SlotsReport
 from crypto_quant.market import Timeframe, utc_text
 
@@ -144,7 +145,7 @@ async def candle_accounts(
     """
     async with reader.snapshot():
         claimed = await reader.missing_tables() is not None
-        claims = await load_claims(reader, scope)
+        claims = await candle_claims(reader, scope)
         series = {_key(each): each for each in await (reader.series if deep else reader.counted_candles)(scope, span)}
         accounts = {}
         for key in sorted({*series, *claims}):
@@ -155,18 +156,6 @@ async def candle_accounts(
         if not deep:
             await _read(reader, span, accounts)
     return [each for each in accounts.values() if each.series.rows or each.holes() or not any(asked)]
-
-
-async def load_claims(reader: Reader, scope: Scope) -> dict[_Key, Claims]:
-    """Return what is claimed of the candles of each series of the scope."""
-    found: dict[_Key, Claims] = {}
-    for fill in await reader.candle_fills(scope):
-        found.setdefault(_key(fill), Claims()).covered.append(fill)
-    for absence in await reader.candle_absences(scope):
-        found.setdefault((absence.venue, absence.symbol, absence.timeframe), Claims()).absent.append(absence)
-    for gone in await reader.candle_dropped(scope):
-        found.setdefault(_key(gone), Claims()).dropped.append(gone)
-    return found
 
 
 async def _read(reader: Reader, span: Span, accounts: dict[_Key, CandleAccount]) -> None:
@@ -189,5 +178,5 @@ def _window(frame: Timeframe, span: Span, asked: tuple[bool, bool]) -> tuple[int
     return first if asked[0] else None, frame.slot(span.end - 1) if asked[1] else None
 
 
-def _key(each: Series | CandleFill) -> _Key:
+def _key(each: Series) -> _Key:
     return each.venue, each.symbol, each.timeframe

@@ -4,7 +4,7 @@ It trusts ``coverage`` where there is some, and counts the rows of each day agai
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 
 import msgspec
@@ -12,6 +12,7 @@ import msgspec
 from crypto_quant.claims import Claim, Claims, Fault, contradictions, hold, intersection, ranges
 from crypto_quant.continuity import Gap, RangeSet
 from crypto_quant.evidence import Reader, Run, Scope, Span
+from crypto_quant.flow.claimed import trade_claims
 from crypto_quant.flow.report import DayReport, DoubledReport, FaultReport, HoleReport, RangeReport, SymbolReport
 from crypto_quant.judgement import Break, sweep
 from crypto_quant.market import DAY_NS, day_of, utc_text
@@ -55,17 +56,40 @@ class TradeAudit:
     async def begin(self) -> None:
         """Take down what is claimed, before any row is read."""
         self._claimed = await self._reader.missing_tables() is not None
-        for key, claims in (await load_claims(self._reader, self._scope)).items():
+        for key, claims in (await trade_claims(self._reader, self._scope)).items():
             account = self._account(key)
             account.before = claims
             account.trusted = not self._deep and bool(claims.covered)
 
-    async def read(self, day: date, span: Span) -> None:
-        """Read the rows of a day; call it within the reader's snapshot."""
-        if self._deep:
-            await self._runs(self._scope, day, span)
-        else:
+    async def read(self, day: date, span: Span, proven: Mapping[_Key, Sequence[Run]]) -> None:
+        """Read the rows of a day; call it within the reader's snapshot. ``proven`` rows were read for their seals."""
+        if not self._deep:
             await self._count(day, span)
+        elif proven:
+            await self._beside_seals(day, span, proven)
+        else:
+            await self._runs(self._scope, day, span)
+
+    async def _beside_seals(self, day: date, span: Span, proven: Mapping[_Key, Sequence[Run]]) -> None:
+        """Take the rows of sealed stretches as their seals prove them; read those of symbols that have others too."""
+        unproven: dict[str, set[str]] = {}
+        for counted in await self._reader.counted(self._scope, span):
+            key = (counted.venue, counted.symbol)
+            runs = sorted(proven.get(key, ()), key=lambda run: run.first)
+            if not runs or (sum(run.rows for run in runs), runs[0].first, runs[-1].last) != (
+                counted.rows,
+                counted.first,
+                counted.last,
+            ):
+                unproven.setdefault(counted.venue, set()).add(counted.symbol)
+                continue
+            account = self._account(key)
+            for run in runs:
+                account.runs.append(run)
+                account.held.add(run.first, run.last)
+                _into(account.days, day, run)
+        for venue, symbols in unproven.items():
+            await self._runs(Scope(venue, tuple(sorted(symbols))), day, span)
 
     async def finish(self, extent: Span | None, span: Span) -> None:
         """Look for the trades next to the days that were read, and take down what is claimed now.
@@ -75,7 +99,7 @@ class TradeAudit:
         if extent is not None:
             await self._look_before(extent, span)
             await self._look_behind(extent, span)
-        for key, claims in (await load_claims(self._reader, self._scope)).items():
+        for key, claims in (await trade_claims(self._reader, self._scope)).items():
             self._account(key).after = claims
 
     def reports(self, first_day: date, *, now_ns: int, partial: bool) -> list[SymbolReport]:
@@ -110,7 +134,7 @@ class TradeAudit:
 
     async def _count(self, day: date, span: Span) -> None:
         """Count the rows of a day against what coverage claims; read those of which it says nothing."""
-        claims = await load_claims(self._reader, self._scope)
+        claims = await trade_claims(self._reader, self._scope)
         unclaimed: dict[str, set[str]] = {}
         for run in await self._reader.counted(self._scope, span):
             key = (run.venue, run.symbol)
@@ -224,18 +248,6 @@ class TradeAudit:
             days=[days[day] for day in ordered],
             faults=[_fault(each) for each in faults],
         )
-
-
-async def load_claims(reader: Reader, scope: Scope) -> dict[_Key, Claims]:
-    """Return what is claimed of the trades of each symbol of the scope."""
-    found: dict[_Key, Claims] = {}
-    for fill in await reader.fills(scope):
-        found.setdefault((fill.venue, fill.symbol), Claims()).covered.append(fill)
-    for absence in await reader.absences(scope):
-        found.setdefault((absence.venue, absence.symbol), Claims()).absent.append(absence)
-    for gone in await reader.dropped(scope):
-        found.setdefault((gone.venue, gone.symbol), Claims()).dropped.append(gone)
-    return found
 
 
 class _Edges:

@@ -16,7 +16,7 @@ from crypto_quant.flow.store_guard import StoreGuard
 from crypto_quant.flow.upkeep import Upkeep
 from crypto_quant.flow.watch import Watcher
 from crypto_quant.flow.writer import TimescaleWriter
-from crypto_quant.seams import Batch, Emit, Sink
+from crypto_quant.seams import Batch, Clock, Closer, Emit, Sink
 from crypto_quant.snapshot import Phase
 
 # Saves rows that could not be stored; returns what to tell: the files and what to do with them.
@@ -26,6 +26,8 @@ _NEXT_RUN = "They are safe there: the next `crypto-quant record` with the same d
 # how often it is looked at how many rows wait; seldom while few do, for they cannot become too many before
 _WATCH_S = 0.02
 _MOST_ROWS_A_SECOND = 1_000_000
+# how long the record may take to be closed
+_RECORD_CLOSE_S = 10.0
 # how long the database may take to close
 _CLOSE_S = 5.0
 # so often a drain that takes long says how far it is
@@ -62,7 +64,9 @@ class Pipeline:
         backfiller: Backfiller | None = None,
         guard: StreamGuard | None = None,
         store_guard: StoreGuard | None = None,
-        upkeep: Upkeep | None = None,
+        upkeep: Sequence[Upkeep] = (),
+        closer: Closer | None = None,
+        clock: Clock | None = None,
         watcher: Watcher | None = None,
         stats_interval_s: float = 10.0,
         drain_s: float = 30.0,
@@ -79,6 +83,8 @@ class Pipeline:
         self._guard = guard
         self._store_guard = store_guard
         self._upkeep = upkeep
+        self._closer = closer
+        self._clock = clock
         self._watcher = watcher
         if watcher is not None:
             watcher.phase = lambda: self.phase
@@ -135,8 +141,7 @@ class Pipeline:
             others.append(asyncio.create_task(self._guard.run(), name="stream guard"))
         if self._store_guard is not None:
             others.append(asyncio.create_task(self._store_guard.run(), name="store guard"))
-        if self._upkeep is not None:
-            others.append(asyncio.create_task(self._upkeep.run(), name="upkeep"))
+        others += [asyncio.create_task(each.run(), name="upkeep") for each in self._upkeep]
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
         # it shows the drain as well, so it ends last
         watching = asyncio.create_task(self._watch(), name="watcher")
@@ -202,6 +207,8 @@ class Pipeline:
         spooled = self._writer.pending - self._writer.in_memory
         if spooled:
             self._emit(events.RowsSpooled(rows=spooled, directory=self._writer.spool_directory, hint=_NEXT_RUN))
+        if not left and not spooled:
+            await self._close_record()
         self._measure()
         try:
             async with asyncio.timeout(_CLOSE_S):
@@ -214,6 +221,17 @@ class Pipeline:
         self.final = self.stats.report(self._now_ns(), final=True)
         self._emit(self.final)
         return Ending.LEFT if left or spooled else Ending.DRAINED
+
+    async def _close_record(self) -> None:
+        """Close the record, which must not hold up the end: what is not done now, the next run does."""
+        if self._closer is None or self._clock is None or self._abort.is_set():
+            return
+        try:
+            async with asyncio.timeout(_RECORD_CLOSE_S):
+                for event in await self._closer.close(self._clock.now_ns()):
+                    self._emit(event)
+        except (CryptoQuantError, TimeoutError) as problem:
+            self._emit(events.UpkeepFailed(cause=str(problem) or "sealing took too long; the next run goes on"))
 
     def _save(self, left: Sequence[Batch]) -> None:
         try:

@@ -171,6 +171,44 @@ class CandleReport(msgspec.Struct, kw_only=True):
         return not (self.missing or self.misplaced or self.different or self.faults)
 
 
+class SealFinding(msgspec.Struct):
+    """What contradicts a seal: its number, the positions and the times (UTC) that it answers for, and what was found.
+
+    ``repaired``: a change on purpose, which is no fault.
+    """
+
+    number: int
+    first: int
+    last: int
+    since: str
+    until: str
+    what: str
+    repaired: bool = False
+
+
+class SealReport(msgspec.Struct, kw_only=True):
+    """The seals of one series: how many, up to which time (UTC), over how many rows, and the head of the chain.
+
+    ``checked`` seals were held against their rows, ``unsealed`` rows are claimed and not sealed yet.
+    """
+
+    venue: str
+    symbol: str
+    stream: str
+    seals: int
+    number: int
+    seal: str
+    sealed_until: str
+    checked: int = 0
+    unsealed: int = 0
+    findings: list[SealFinding] = []
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing contradicts a seal."""
+        return all(each.repaired for each in self.findings)
+
+
 class Report(msgspec.Struct, kw_only=True):
     """The whole. ``mode`` is ``coverage`` or ``deep``; days are UTC and inclusive.
 
@@ -190,12 +228,13 @@ class Report(msgspec.Struct, kw_only=True):
     symbols: list[SymbolReport]
     candles: list[CandleReport]
     missing_tables: list[str] = []
+    seals: list[SealReport] = []
 
     @property
     def complete(self) -> bool:
         """Whether nothing is missing and nothing differs."""
         sound = all(each.sound for each in self.symbols) and all(each.sound for each in self.candles)
-        return sound and not self.missing_tables
+        return sound and not self.missing_tables and all(each.sound for each in self.seals)
 
     def totals(self) -> dict[str, int]:
         """Return the sums over all symbols and series."""
@@ -213,6 +252,9 @@ class Report(msgspec.Struct, kw_only=True):
             "unaccounted": sum(each.unaccounted for each in self.symbols),
             "absent": sum(last.last - last.first + 1 for each in self.symbols for last in each.absent),
             "dropped": sum(gone.last - gone.first + 1 for each in self.symbols for gone in each.dropped),
+            "seals": sum(each.seals for each in self.seals),
+            "seals_broken": sum(not finding.repaired for each in self.seals for finding in each.findings),
+            "unsealed": sum(each.unsealed for each in self.seals),
             "candles": sum(each.rows for each in self.candles),
             "candles_missing": sum(each.missing for each in self.candles),
             "candles_lost": sum(each.lost for each in self.candles),

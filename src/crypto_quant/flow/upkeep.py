@@ -1,4 +1,4 @@
-"""While recording: the declared rules of the tables are kept, once an hour."""
+"""While recording, once an hour: the declared rules are kept, rows are counted, closed hours are sealed."""
 
 import asyncio
 
@@ -6,8 +6,6 @@ from crypto_quant import events
 from crypto_quant.errors import CryptoQuantError
 from crypto_quant.seams import Clock, Emit, Housekeeper
 
-# not in the first moments, when whatever was missed is fetched
-FIRST_S = 120.0
 SPACING_S = 3600.0
 
 
@@ -20,13 +18,13 @@ class Upkeep:
         *,
         clock: Clock,
         emit: Emit,
-        first_s: float = FIRST_S,
+        first_s: float | None = None,
         spacing_s: float = SPACING_S,
     ) -> None:
         self._housekeeper = housekeeper
         self._clock = clock
         self._emit = emit
-        self._first_s = first_s
+        self._first_s = housekeeper.first_s if first_s is None else first_s
         self._spacing_s = spacing_s
 
     async def run(self) -> None:

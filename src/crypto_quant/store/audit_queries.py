@@ -40,6 +40,7 @@ STATEMENT_TIMEOUT_S = 6 * 3600.0
 # what is claimed of trades and of candles and what excuses a missing row, with the schema's version that made it
 CLAIM_TABLES = {
     "coverage": 2, "absences": 2, "candle_coverage": 4, "candle_absences": 4, "dropped": 5, "candle_dropped": 5,
+    "seals": 6, "seal_heads": 6,
 }  # fmt: skip
 
 _WANTED = "($1::text IS NULL OR venue = $1) AND ($2::text[] IS NULL OR symbol = ANY ($2))"
@@ -193,7 +194,7 @@ class AuditReader:
     """A ``evidence.Reader``; made by ``open_reader``. ``database`` is its URL without the password."""
 
     def __init__(self, connection: asyncpg.Connection, database: str) -> None:
-        self._connection = connection
+        self._connection = self.connection = connection
         self.database = database
 
     @property

@@ -70,11 +70,19 @@ EXPECTED: Mapping[str, Mapping[str, str]] = {
         "table_name": _TEXT, "columnstore_after": "interval", "drop_after": "interval", "export_directory": _TEXT,
         "declared_at": _TIME,
     },
+    "seals": {
+        "venue": _TEXT, "symbol": _TEXT, "stream": _TEXT, "number": _ID, "first": _ID, "last": _ID,
+        "first_time": _TIME, "last_time": _TIME, "rows": _ID, "known": _TEXT, "digest": _TEXT, "replaces": _ID,
+        "reason": _TEXT, "sealed_at": _TIME, "before": _TEXT, "seal": _TEXT,
+    },
+    "seal_heads": {
+        "venue": _TEXT, "symbol": _TEXT, "stream": _TEXT, "number": _ID, "seal": _TEXT, "reach": _ID, "until": _TIME,
+    },
 }  # fmt: skip
 # which version made a table, where it was not the first
 _MADE_BY = {
     "coverage": 2, "absences": 2, "verdicts": 3, "candle_coverage": 4, "candle_absences": 4,
-    "dropped": 5, "candle_dropped": 5, "policies": 5,
+    "dropped": 5, "candle_dropped": 5, "policies": 5, "seals": 6, "seal_heads": 6,
 }  # fmt: skip
 
 

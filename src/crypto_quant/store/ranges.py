@@ -20,13 +20,14 @@ Claim = tuple[int, int, str]
 
 
 class _Row(NamedTuple):
-    """One range as it stands, or will stand, in the table; ``recorded_at`` None is now."""
+    """One range as it stands, or will stand, in the table; a time that is None is now."""
 
     first: int
     last: int
     source: str
     newest: bool
     recorded_at: datetime | None
+    updated_at: datetime | None
 
 
 class RangeTable:
@@ -70,7 +71,8 @@ ORDER BY {in_order.replace("{}", "c")} FOR UPDATE OF c"""  # noqa: S608
         # What a change between two numbers (inclusive) can touch: from the range that begins at or below the lower one
         # to those that begin at or below the higher one, and the newest.
         self._neighbours = f"""
-SELECT {", ".join(f"c.{column}" for column in key)}, c.{first}, c.{last}, c.source, c.newest, c.recorded_at
+SELECT {", ".join(f"c.{column}" for column in key)}, c.{first}, c.{last}, c.source, c.newest, c.recorded_at,
+       c.updated_at
 FROM {given("low bigint", "high bigint")}
 CROSS JOIN LATERAL (
     SELECT * FROM {table} t WHERE {same("t")} AND newest
@@ -82,10 +84,13 @@ ORDER BY {", ".join(f"c.{column}" for column in key)}, c.{first}"""  # noqa: S60
 
         self._remove = f"DELETE FROM {table} USING {given('low bigint')} WHERE {same(table)} AND {table}.{first} = low"  # noqa: S608
 
-        columns = ("low bigint", "high bigint", "source text", "newest boolean", "recorded_at timestamptz")
+        # the clock and not the transaction's begin: a seal that was written while this one waited for the lock is older
+        columns = ("low bigint", "high bigint", "source text", "newest boolean", "recorded_at timestamptz",
+                   "updated_at timestamptz")  # fmt: skip
         self._insert = f"""
-INSERT INTO {table} ({names}, {first}, {last}, source, newest, recorded_at)
-SELECT {names}, low, high, source, newest, COALESCE(recorded_at, now()) FROM {given(*columns)}"""  # noqa: S608
+INSERT INTO {table} ({names}, {first}, {last}, source, newest, recorded_at, updated_at)
+SELECT {names}, low, high, source, newest, COALESCE(recorded_at, now()), COALESCE(updated_at, clock_timestamp())
+FROM {given(*columns)}"""  # noqa: S608
 
         of_these = f"JOIN {given()} USING ({names}) ORDER BY {names}, {first}"
         self._load = f"SELECT {names}, {first}, {last}, source FROM {table} {of_these}"  # noqa: S608
@@ -209,7 +214,7 @@ ON CONFLICT DO NOTHING"""  # noqa: S608
         if gone:
             await connection.fetch(self._remove, *_columns(gone, len(self._key) + 1))
         if new:
-            await connection.fetch(self._insert, *_columns(new, len(self._key) + 5))
+            await connection.fetch(self._insert, *_columns(new, len(self._key) + 6))
 
 
 def _joined(series: Series, claims: Sequence[Claim]) -> Sequence[Claim]:
@@ -230,14 +235,14 @@ def _added(held: Sequence[_Row], claims: Iterable[Claim]) -> list[_Row]:
     rows = sorted(held)
     for first, last, source in claims:
         for gap in RangeSet((row.first, row.last) for row in rows).missing(first, last):
-            rows.append(_Row(gap.first, gap.last, source, newest=False, recorded_at=None))
+            rows.append(_Row(gap.first, gap.last, source, newest=False, recorded_at=None, updated_at=None))
         rows.sort()
     joined: list[_Row] = []
     for row in rows:
         below = joined[-1] if joined else None
         if below is not None and below.last == row.first - 1 and below.source == row.source:
             begun = [at for at in (below.recorded_at, row.recorded_at) if at is not None]
-            joined[-1] = below._replace(last=row.last, recorded_at=min(begun, default=None))
+            joined[-1] = below._replace(last=row.last, recorded_at=min(begun, default=None), updated_at=None)
         else:
             joined.append(row)
     return _marked(joined)

@@ -13,6 +13,9 @@ _STATEMENT_TIMEOUT_S = 6 * 3600.0
 class StoreUpkeep:
     """Keeps the rules that are declared in the database at ``url``."""
 
+    # not in the first moments, when whatever was missed is fetched
+    first_s = 120.0
+
     def __init__(self, url: str) -> None:
         self._url = url
 
