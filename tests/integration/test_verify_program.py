@@ -124,7 +124,7 @@ async def test_repair_closes_what_verify_finds(recorded: tuple[str, SimulatedExc
     )
     assert (await program(url, tmp_path, "verify", "--deep")).code == 3
     done = await program(url, tmp_path, "repair", "btcusdt", "--deep", "--rest-url", market.rest_url)
-    assert done.code == 0, done
+    assert done.code == 0, done.out + done.err
     assert "now: 0 trades, 0 candles" in done.out
     await assert_trades_equal(url, market, "btcusdt")
     await assert_candles_equal(url, market, "btcusdt", "1m")

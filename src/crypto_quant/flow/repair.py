@@ -1,7 +1,8 @@
 """What an audit found missing, fetched: over REST by id and by open time, and from the archives what REST has not."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import date
+from typing import Protocol
 
 from crypto_quant.binance.backhistory import PAGE
 from crypto_quant.binance.history import closed_only
@@ -25,7 +26,13 @@ _AGG_TRADE = Stream(StreamKind.AGG_TRADE)
 # candles are asked for and stored so many at a time
 _SLOTS = 10_000
 
-Forget = Callable[[str, str, Sequence[tuple[int, int]]], Awaitable[None]]
+
+class Forget(Protocol):
+    """Takes ids, or with a timeframe slots of candles (inclusive ranges), out of what is claimed."""
+
+    async def __call__(
+        self, venue: str, symbol: str, ranges: Sequence[tuple[int, int]], timeframe: str | None = None
+    ) -> None: ...
 
 
 class Repairer:
@@ -54,6 +61,10 @@ class Repairer:
         if any(series.holes for series in report.candles):
             now_ns = await self._rest.insist("time", self._rest.server_time_ns, _TRIES)
             for series in report.candles:
+                frame = Timeframe(series.timeframe)
+                gone = [_slots(frame, hole) for hole in series.holes if hole.claimed]
+                if gone:
+                    await self._forget(series.venue, series.symbol, gone, series.timeframe)
                 for hole in series.holes:
                     await self._candles(series, hole, now_ns)
         return self._written
@@ -124,3 +135,7 @@ class Repairer:
             receipt = await self._delivery.candles(closed_only(candles, now_ns), Source.REST)
             self._written += receipt.written
             self._step(f"{series.symbol} {frame} over REST", count)
+
+
+def _slots(frame: Timeframe, hole: SlotsReport) -> tuple[int, int]:
+    return frame.slot(parse_utc(hole.first_open)), frame.slot(parse_utc(hole.last_open))

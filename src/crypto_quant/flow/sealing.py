@@ -36,6 +36,7 @@ from crypto_quant.seals import (
     known,
     minus,
     parse_known,
+    same_rows,
     stretch_ns,
     stretches,
 )
@@ -215,12 +216,13 @@ class Sealer:
     async def _unchanged(self, seals: Sequence[Seal]) -> set[str]:
         """Return those of these seals whose rows are what they were, by their digests."""
         found: set[str] = set()
+        claims = await claims_by_stream(self._reader, Scope(None, tuple(sorted({seal.symbol for seal in seals}))))
         for kind in (True, False):
             mine = [seal for seal in seals if (seal.key[2] == TRADES) is kind]
             wanted = [Wanted(seal.key, seal.stored().ranges(), Span(seal.first_ns, seal.last_ns + 1)) for seal in mine]
             digests = await self._paced(self._keeper.digests(wanted))
             for seal, digest in zip(mine, digests, strict=True):
-                if (digest.rows, digest.digest) == (seal.rows, seal.digest):
+                if same_rows(seal, digest, claims.get(seal.key, Claims())):
                     found.add(seal.seal)
         return found
 

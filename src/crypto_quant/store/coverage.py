@@ -102,12 +102,21 @@ async def load_dropped(connection: Reading, table: Table, wanted: Sequence[Serie
 # -- the ids of trades --------------------------------------------------------------------------------------
 
 
-async def retract(connection: Reading, venue: str, symbol: str, ranges: Sequence[tuple[int, int]]) -> None:
-    """Take ids (inclusive ranges) out of what is proven, whatever their source: their rows were found to be gone.
+async def retract(
+    connection: Reading,
+    venue: str,
+    symbol: str,
+    ranges: Sequence[tuple[int, int]],
+    timeframe: str | None = None,
+) -> None:
+    """Take ids out of what is proven, whatever their source: their rows were found to be gone.
 
-    Call it in a READ COMMITTED transaction.
+    Ranges are inclusive; with a timeframe they are slots of its candles. Call it in a READ COMMITTED transaction.
     """
-    await _IDS.retract(connection, (venue, symbol), ranges)
+    if timeframe is None:
+        await _IDS.retract(connection, (venue, symbol), ranges)
+    else:
+        await _SLOTS.retract(connection, (venue, symbol, timeframe), ranges)
 
 
 async def load(connection: Reading, venue: str, symbols: Sequence[str] | None = None) -> dict[str, list[Covered]]:

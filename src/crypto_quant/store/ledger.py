@@ -63,10 +63,12 @@ class StoreLedger:
             async with self._sink.reading() as connection, connection.transaction():
                 await coverage.record_absence(connection, venue, symbol, first, last, proof)
 
-    async def retract(self, venue: str, symbol: str, ranges: Sequence[tuple[int, int]]) -> None:
-        """Take ids (inclusive ranges) out of what is proven: their rows were found to be gone."""
-        async with self._sink.reading() as connection, connection.transaction():
-            await coverage.retract(connection, venue, symbol, ranges)
+    async def retract(
+        self, venue: str, symbol: str, ranges: Sequence[tuple[int, int]], timeframe: str | None = None
+    ) -> None:
+        """Take ids (with a timeframe: slots; inclusive ranges) out of what is proven: their rows are gone."""
+        async with self._sink.reading() as connection, connection.transaction(isolation="read_committed"):
+            await coverage.retract(connection, venue, symbol, ranges, timeframe)
 
     async def dropped(
         self, venue: str, symbol: str, timeframe: str | None, first: int, last: int

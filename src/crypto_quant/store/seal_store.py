@@ -55,6 +55,7 @@ SELECT at, sum(rows)::bigint, encode(sha256(string_agg(digest, ''::bytea ORDER B
        {us("min(first_time)")}, {us("max(last_time)")}, min(first_single), max(last_single), sum(singles)::bigint
 FROM minutes GROUP BY at"""  # noqa: S608 - constants alone
 
+# First and last trade id come over the stream alone: they have a digest of their own beside that of all other columns.
 _CANDLE_DIGESTS = f"""
 WITH bounds AS (
     SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::timestamptz[])
@@ -64,13 +65,16 @@ minutes AS (
            sha256(convert_to(string_agg(
                concat_ws(',', "time" AT TIME ZONE 'UTC', open, high, low, close, volume,
                          coalesce(quote_volume::text, ''), coalesce(trade_count::text, ''),
-                         coalesce(taker_buy_volume::text, ''), coalesce(taker_buy_quote_volume::text, ''),
-                         coalesce(first_trade_id::text, ''), coalesce(last_trade_id::text, '')),
+                         coalesce(taker_buy_volume::text, ''), coalesce(taker_buy_quote_volume::text, '')),
                E'\\n' ORDER BY "time"), 'UTF8')) AS digest,
+           sha256(convert_to(string_agg(
+               concat_ws(',', "time" AT TIME ZONE 'UTC', coalesce(first_trade_id::text, ''),
+                         coalesce(last_trade_id::text, '')), E'\\n' ORDER BY "time"), 'UTF8')) AS singles,
            min("time") AS first_time, max("time") AS last_time
     FROM candles JOIN bounds USING (venue, symbol, timeframe)
     WHERE "time" >= $7 AND "time" < $8 AND "time" >= since AND "time" < until GROUP BY 1, 2)
-SELECT at, sum(rows)::bigint, encode(sha256(string_agg(digest, ''::bytea ORDER BY minute)), 'hex'),
+SELECT at, sum(rows)::bigint, encode(sha256(string_agg(digest, ''::bytea ORDER BY minute)), 'hex') || ' ' ||
+       encode(sha256(string_agg(singles, ''::bytea ORDER BY minute)), 'hex'),
        {us("min(first_time)")}, {us("max(last_time)")}, 0, 0, 0
 FROM minutes GROUP BY at"""  # noqa: S608
 

@@ -44,7 +44,7 @@ COMMENT ON COLUMN seals.last IS 'the last id, or slot, that it answers for; incl
 COMMENT ON COLUMN seals.first_time IS 'time of the earliest row in it; where it has none, when it was sealed';
 COMMENT ON COLUMN seals.last_time IS 'time of the latest row in it; where it has none, when it was sealed';
 COMMENT ON COLUMN seals.known IS 'what was claimed from first to last: ranges of ids or slots, each with its source';
-COMMENT ON COLUMN seals.digest IS 'SHA-256 of the canonical text of the rows, in two levels: by minute, then all';
+COMMENT ON COLUMN seals.digest IS 'SHA-256 of the canonical text of the rows, in two levels: by minute, then all; of candles a second one of their trade ids';
 COMMENT ON COLUMN seals.replaces IS 'number of the seal of the same stretch before a repair';
 COMMENT ON COLUMN seals.before IS 'seal of the number before; empty for the first';
 COMMENT ON COLUMN seals.seal IS 'SHA-256 of all other columns';
