@@ -61,9 +61,10 @@ class Fault(msgspec.Struct, frozen=True):
     count: int
 
 
+UNCLAIMED = "unclaimed"
 # kinds of faults, with what they say to a person
 FAULTS = {
-    "unclaimed": "rows that no claim explains",
+    UNCLAIMED: "rows that no claim explains",
     "void and stored": "rows of ids that are claimed to be void",
     "absent and stored": "rows that are recorded as absent everywhere",
     "absent and claimed": "claimed as stored and recorded as absent at once",
@@ -138,7 +139,7 @@ def hold(rows: RangeSet, before: Claims, after: Claims, bounds: tuple[int, int] 
     void, absent = after.void(), ranges(after.absent)
     explained = RangeSet([*either.ranges(), *leaving.ranges(), *void.ranges(), *absent.ranges()])
     faults = [
-        *_faults("unclaimed", (gap for each in rows.ranges() for gap in explained.missing(*each))),
+        *_faults(UNCLAIMED, (gap for each in rows.ranges() for gap in explained.missing(*each))),
         *_faults("void and stored", intersection(rows, void).ranges()),
         *_faults("absent and stored", intersection(rows, absent).ranges()),
     ]

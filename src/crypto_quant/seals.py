@@ -64,6 +64,14 @@ class Seal(msgspec.Struct, frozen=True):
         )  # fmt: skip
         return hashlib.sha256("\n".join(map(str, fields)).encode()).hexdigest()
 
+    def intact(self) -> bool:
+        """Tell whether it is as it was written: nothing may be concluded from one that is not."""
+        try:
+            parse_known(self.known)
+        except ValueError:
+            return False
+        return self.first <= self.last and self.computed() == self.seal
+
     def stored(self) -> RangeSet:
         """Return the positions whose rows the digest covers."""
         return RangeSet(part for label, held in parse_known(self.known).items() if label in STORED
@@ -392,7 +400,7 @@ def broken_links(chain: Sequence[Seal], head: Head | None) -> list[tuple[int, st
             found.append((number, f"seals {number} to {seal.number - 1} are gone"))
         elif seal.before != before:
             found.append((number, f"seal {number} does not follow seal {number - 1}"))
-        if seal.computed() != seal.seal:
+        if not seal.intact():
             found.append((seal.number, f"seal {seal.number} was changed"))
         before, number = seal.seal, seal.number + 1
     if head is None:
@@ -403,7 +411,7 @@ def broken_links(chain: Sequence[Seal], head: Head | None) -> list[tuple[int, st
     elif head != head_of(chain):
         found.append((head.number, f"the head of the chain does not fit the newest seal, {chain[-1].number}"))
     overlap = RangeSet()
-    for seal in current(chain):
+    for seal in current(seal for seal in chain if seal.intact()):
         if overlap.within(seal.first, seal.last):
             found.append((seal.number, f"seal {seal.number} answers for what another one answers for"))
         overlap.add(seal.first, seal.last)

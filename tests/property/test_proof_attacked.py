@@ -247,7 +247,7 @@ async def test_no_change_behind_its_back_goes_unseen(whole: tuple[str, str]) -> 
     # a template that anybody is connected to, the extension's own scheduler among them, cannot be copied
     await admin.execute(f"ALTER DATABASE {template} ALLOW_CONNECTIONS false")
     await admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", template)
-    while await admin.fetchval("SELECT count(*) FROM pg_stat_activity WHERE datname = $1", template):
+    while await admin.fetchval("SELECT count(*) FROM pg_stat_activity WHERE datname = $1", template):  # noqa: ASYNC110 - it is another process that ends
         await asyncio.sleep(0.05)
     try:
         for number in range(ATTACKS):

@@ -79,8 +79,8 @@ async def _repair(settings: Settings, scope: Scope, days: tuple[date | None, dat
     before = await _audit(url, scope, days, deep)
     totals = before.totals()
     after = before
-    if totals["missing"] or totals["candles_missing"]:
-        names = {each.symbol for each in before.symbols if each.holes}
+    if totals["missing"] or totals["candles_missing"] or totals["faults"]:
+        names = {each.symbol for each in before.symbols if each.holes or each.faults}
         names |= {each.symbol for each in before.candles if each.holes}
         # a symbol that is listed no more has its past still
         wanted = msgspec.structs.replace(settings, symbols=tuple(sorted(names)), check_symbols=False)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from crypto_quant.cli.bar import Bar, quiet_option
 from crypto_quant.cli.options import config_option, database_url_option
@@ -18,11 +19,13 @@ from crypto_quant.cli.verify_view import repair_command, show
 from crypto_quant.config import Settings, load
 from crypto_quant.errors import ConfigError
 from crypto_quant.evidence import Scope
+from crypto_quant.flow.against import hold_against
 from crypto_quant.flow.audit import Auditor
 from crypto_quant.flow.certificate import certify, recheck
 from crypto_quant.market import Venue, fold_symbol, parse_day
 from crypto_quant.ops.clock import SystemClock
 from crypto_quant.store.audit_queries import open_reader
+from crypto_quant.store.seal_store import SealStore
 from crypto_quant.store.statement import write_statement
 from crypto_quant.upkeep import open_audit
 
@@ -53,6 +56,12 @@ INCOMPLETE = 3
     metavar="FILE",
     help="Check a certificate, and the database against it.",
 )
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Hold the database against a certificate of long ago: what was changed since, and what was repaired.",
+)
 @database_url_option
 @config_option
 def verify(
@@ -66,6 +75,7 @@ def verify(
     certificate: Path | None,
     force: bool,
     check: Path | None,
+    against: Path | None,
     database_url: str | None,
     config: Path | None,
 ) -> None:
@@ -76,11 +86,12 @@ def verify(
     complete; 3: something is missing or differs.
     """
     settings = load({"database_url": database_url}, os.environ, config)
-    if check is not None:
-        if symbols or first or last or venue or deep or certificate:
-            raise ConfigError("--check-certificate stands alone", hint="The certificate says what is to be checked")
-        document = _document(check)
-        sys.exit(_run(_check(_url(settings), document, check, as_json)))
+    for option, file, way in (("--check-certificate", check, _check), ("--against", against, _against)):
+        if file is None:
+            continue
+        if symbols or first or last or venue or deep or certificate or (check and against):
+            raise ConfigError(f"{option} stands alone", hint="The certificate says what is to be checked")
+        sys.exit(_run(way(_url(settings), _document(file), file, as_json)))
     days = checked_days(first, last)
     if certificate is not None and certificate.exists() and not force:
         raise ConfigError("the file exists", subject=str(certificate), hint="Give another name, or --force")
@@ -159,6 +170,28 @@ async def _check(url: str, document: dict[str, Any], file: Path, as_json: bool) 
             " database now"
         )
     return INCOMPLETE if wrong else 0
+
+
+async def _against(url: str, document: dict[str, Any], file: Path, as_json: bool) -> int:
+    with Bar() as bar:
+        async with open_reader(url) as reader:
+            found = await hold_against(reader, SealStore(reader.connection), document, bar.steps)
+    if as_json:
+        told = {"certificate": str(file), "holds": not found.changed, **msgspec.to_builtins(found)}
+        click.echo(json.dumps(told, ensure_ascii=False))
+        return INCOMPLETE if found.changed else 0
+    for word, findings in (("REPAIRED", found.repaired), ("CHANGED ", found.changed)):
+        for each in findings:
+            where = " ".join(filter(None, (each.venue, each.symbol, each.stream)))
+            when = f" {each.since}" if each.since == each.until else f" {each.since} to {each.until}"
+            click.echo(f"{word}  {where}{when if each.until else ''}: {each.what}")
+    checked = f"{found.seals:,} seals and {found.digests:,} digests of {found.issued_at}"
+    if found.changed:
+        click.echo(f"The record is not what was certified: {len(found.changed):,} of {checked} differ")
+    else:
+        since = f"; {len(found.repaired):,} were repaired or dropped on purpose since" if found.repaired else ""
+        click.echo(f"The certified record is there: {checked} hold{since}")
+    return INCOMPLETE if found.changed else 0
 
 
 def _document(file: Path) -> dict[str, Any]:

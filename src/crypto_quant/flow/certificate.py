@@ -20,7 +20,9 @@ from crypto_quant.flow.report import Report
 from crypto_quant.market import NS_PER_US, day_of, parse_utc
 
 KIND = "crypto-quant certificate"
-FORMAT = 1
+FORMAT = 2
+# without the heads of the chains of seals
+_OLDER = 1
 
 
 def canonical_sha256(document: Mapping[str, Any]) -> str:
@@ -40,8 +42,20 @@ async def certify(reader: Reader, report: Report, progress: Progress) -> dict[st
         "version": report.version,
         "statement": report.to_json(),
         "digests": [msgspec.to_builtins(each) for each in digests if each.rows],
+        "heads": [
+            {
+                "venue": each.venue,
+                "symbol": each.symbol,
+                "stream": each.stream,
+                "number": each.number,
+                "seal": each.seal,
+                "sealed_until": each.sealed_until,
+            }
+            for each in report.seals
+            if each.seals
+        ],
         "sql": dict(reader.digest_sql),
-        "how_to_check": "crypto-quant verify --check-certificate FILE; or psql with this SQL and the bounds of a"
+        "how_to_check": "crypto-quant verify --against FILE; or psql with this SQL and the bounds of a"
         " digest as variables, see docs/verify.md",
     }
     document["sha256"] = canonical_sha256(document)
@@ -53,26 +67,41 @@ async def recheck(reader: Reader, document: Mapping[str, Any], progress: Progres
 
     Raises ConfigError when this is no certificate, or one that was made with other SQL.
     """
-    if document.get("kind") != KIND or document.get("format") != FORMAT:
+    if (altered := check_document(document, reader.digest_sql)) is not None:
+        return [altered]
+    return [difference(then, now) for then, now in await compare(reader, document, progress) if then != now]
+
+
+def check_document(document: Mapping[str, Any], sql: Mapping[str, str]) -> str | None:
+    """Return how a certificate was altered; None: not at all.
+
+    Raises ConfigError when this is no certificate, or one that was made with other SQL.
+    """
+    if document.get("kind") != KIND or document.get("format") not in {FORMAT, _OLDER}:
         raise ConfigError("not a certificate of this crypto-quant", hint=f'Expected "kind": "{KIND}", format {FORMAT}')
     if canonical_sha256(document) != document.get("sha256"):
-        return ["the certificate was altered: its sha256 is not that of its text"]
-    if document.get("sql") != dict(reader.digest_sql):
+        return "the certificate was altered: its sha256 is not that of its text"
+    if document.get("sql") != dict(sql):
         raise ConfigError(
             "the certificate was made with other SQL than this crypto-quant has",
             hint=f"Check it with version {document.get('version')}, or with psql and the SQL that it carries",
         )
+    return None
+
+
+async def compare(reader: Reader, document: Mapping[str, Any], progress: Progress) -> list[tuple[Digest, Digest]]:
+    """Return the digests of each series and day, as they were certified and as they are now. Raises ConfigError."""
     try:
         certified = msgspec.convert(document.get("digests"), list[Digest])
         for each in certified:
             date.fromisoformat(each.day)
     except (msgspec.ValidationError, ValueError) as problem:
         raise ConfigError("the certificate's digests cannot be read", hint=str(problem)) from problem
-    found = await _digests(reader, certified, progress)
-    return [_difference(then, now) for then, now in zip(_ordered(certified), found, strict=True) if then != now]
+    return list(zip(_ordered(certified), await _digests(reader, certified, progress), strict=True))
 
 
-def _difference(then: Digest, now: Digest) -> str:
+def difference(then: Digest, now: Digest) -> str:
+    """Return in words how the rows of a series and day differ from those that were certified."""
     what = f"{then.venue} {then.symbol} {then.timeframe or 'trades'} on {then.day}"
     if then.rows != now.rows:
         return f"{what}: {then.rows:,} rows were certified, there are {now.rows:,}"

@@ -8,6 +8,7 @@ from crypto_quant.binance.backhistory import PAGE
 from crypto_quant.binance.history import closed_only
 from crypto_quant.binance.streams import Stream
 from crypto_quant.binance.venues import StreamKind
+from crypto_quant.claims import UNCLAIMED
 from crypto_quant.continuity import Gap, runs, without
 from crypto_quant.errors import RetryableError, SetAsideError
 from crypto_quant.flow.audit import Progress
@@ -77,6 +78,10 @@ class Repairer:
         gone = [(hole.first, hole.last) for hole in symbol.holes if hole.claimed]
         if gone:
             await self._forget(symbol.venue, symbol.symbol, gone)
+        for fault in symbol.faults:
+            if fault.kind == UNCLAIMED:
+                # what the exchange has as well is claimed by being stored again; its content is compared
+                await self._over_rest(symbol.symbol, Gap(fault.first, fault.last))
         for hole in symbol.holes:
             if await self._over_rest(symbol.symbol, Gap(hole.first, hole.last)):
                 await self._from_archives(symbol.symbol, hole)

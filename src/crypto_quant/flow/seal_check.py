@@ -60,7 +60,7 @@ class SealCheck:
             for number, what in broken_links(chain, head):
                 report.findings.append(_finding(by_number.get(number), number, what))
             claims, sealed = self._claims.get(key, Claims()), RangeSet()
-            for seal in current(chain):
+            for seal in current(each for each in chain if each.intact()):
                 sealed.add(seal.first, seal.last)
                 self._days[day_of(seal.first_ns)] += 1
                 report.findings += [
@@ -81,7 +81,12 @@ class SealCheck:
         span = Span(day_ns(day), day_ns(day) + DAY_NS)
         # what replaces a seal may begin with a row of another day
         around = await self._keepers[0].seals(self._scope, Span(span.start - DAY_NS, span.end + DAY_NS))
-        seals = [seal for mine in around.values() for seal in current(mine) if span.start <= seal.first_ns < span.end]
+        seals = [
+            seal
+            for mine in around.values()
+            for seal in current(mine)
+            if seal.intact() and span.start <= seal.first_ns < span.end
+        ]
         proven: dict[tuple[str, str], list[Run]] = {}
         doubtful: set[tuple[str, str]] = set()
         for seal, digest in await self._digests([each for each in seals if each.rows and not self._dropped(each)]):

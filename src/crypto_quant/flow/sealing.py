@@ -5,7 +5,7 @@ since (a repair) is sealed anew, after its old rows were found unchanged; the ne
 """
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from datetime import date, timedelta
 from typing import NamedTuple, TypeVar
 
@@ -142,7 +142,7 @@ class Sealer:
             if not alone or not await self._keeper.kept():
                 return self._done
             for key, claims in (await claims_by_stream(self._reader, self._scope)).items():
-                seals = current(await self._keeper.chain(key))
+                seals = _intact(await self._keeper.chain(key))
                 sealed = RangeSet((seal.first, seal.last) for seal in seals)
                 bare = minus(minus(claims.excused(), claims.stored()), sealed)
                 due = [_Due(key, Stretch(*each, []), Span(0, 0), None, "") for each in bare.ranges()]
@@ -161,7 +161,7 @@ class Sealer:
         around = await self._keeper.seals(self._scope, Span(span.start - DAY_NS, span.end + DAY_NS))
         due: list[_Due] = []
         for key, found in groups.items():
-            mine, seals = claims.get(key, Claims()), current(around.get(key, ()))
+            mine, seals = claims.get(key, Claims()), _intact(around.get(key, ()))
             due += [each for seal in seals if (each := _repaired(seal, mine, span)) is not None]
             sealed = RangeSet((seal.first, seal.last) for seal in seals)
             reach = heads[key].reach if key in heads else None
@@ -234,6 +234,11 @@ class Sealer:
         if self._share < 1:
             await asyncio.sleep((loop.time() - begun) * (1 / self._share - 1))
         return result
+
+
+def _intact(seals: Iterable[Seal]) -> list[Seal]:
+    """Return the seals that count: no other replaces them, and they are as they were written."""
+    return [seal for seal in current(seals) if seal.intact()]
 
 
 def _repaired(seal: Seal, claims: Claims, span: Span) -> _Due | None:
