@@ -27,6 +27,7 @@ WHAT = {
     "reading": ("reading.py", True),
     "export": ("export.py", True),
     "storage": ("storage.py", True),
+    "proof": ("proof.py", False),
     "hotpath": ("hotpath.py", False),
     "instructions": ("hotpath.py --instructions", False),
     "watching": ("watching.py", True),

@@ -94,10 +94,19 @@ class Head(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Rows of one series that fall into the same hour (of longer candles: day): their outermost positions."""
+    """Rows of one series that fall into the same hour (of longer candles: day): their outermost positions and times."""
 
     first: int
     last: int
+    first_ns: int = 0
+    last_ns: int = 0
+
+    def with_(self, other: "Group") -> "Group":
+        """Return both as one."""
+        return Group(
+            min(self.first, other.first), max(self.last, other.last),
+            min(self.first_ns, other.first_ns), max(self.last_ns, other.last_ns),
+        )  # fmt: skip
 
 
 class Stretch(NamedTuple):
@@ -277,7 +286,7 @@ def stretches(groups: Iterable[Group], claims: Claims, sealed: RangeSet, reach: 
     done = RangeSet(sealed.ranges())
     found: list[Stretch] = []
     for group in _apart(groups):
-        open_ranges = [gap for part in stored.within(*group) for gap in done.missing(*part)]
+        open_ranges = [gap for part in stored.within(group.first, group.last) for gap in done.missing(*part)]
         for ranges in _split(open_ranges, done):
             first = _down(ranges[0].first, claims, stored, done, reach)
             last = _up(ranges[-1].last, claims, stored, reach)
@@ -291,7 +300,7 @@ def _apart(groups: Iterable[Group]) -> list[Group]:
     joined: list[Group] = []
     for each in sorted(groups):
         if joined and each.first <= joined[-1].last:
-            joined[-1] = Group(joined[-1].first, max(joined[-1].last, each.last))
+            joined[-1] = joined[-1].with_(each)
         else:
             joined.append(each)
     return joined

@@ -20,6 +20,7 @@ from crypto_quant.market import DAY_NS, NS_PER_S, NS_PER_US, day_of
 from crypto_quant.seals import (
     DROPPED,
     GRACE_NS,
+    HOUR_NS,
     NOTHING,
     STORED,
     TRADES,
@@ -37,7 +38,6 @@ from crypto_quant.seals import (
     minus,
     parse_known,
     same_rows,
-    stretch_ns,
     stretches,
 )
 
@@ -165,9 +165,9 @@ class Sealer:
             due += [each for seal in seals if (each := _repaired(seal, mine, span)) is not None]
             sealed = RangeSet((seal.first, seal.last) for seal in seals)
             reach = heads[key].reach if key in heads else None
-            closed = [(group, end) for end, group in found if closed_ns is None or end + GRACE_NS <= closed_ns]
-            for stretch in stretches([group for group, _ in closed], mine, sealed, reach):
-                due.append(_Due(key, stretch, _span_of(stretch, closed, key), None, ""))
+            closed = [group for end, group in found if closed_ns is None or end + GRACE_NS <= closed_ns]
+            for stretch in stretches(closed, mine, sealed, reach):
+                due.append(_Due(key, stretch, _span_of(stretch, closed), None, ""))
         # those of one hour together: their rows are read at once
         due.sort(key=lambda each: (each.key[2] != TRADES, each.span.start, each.key))
         for batch in _batches(due):
@@ -265,11 +265,15 @@ def _emptied(seal: Seal, claims: Claims) -> _Due | None:
     return _Due(seal.key, Stretch(seal.first, seal.last, []), Span(0, 0), seal, "dropped on purpose")
 
 
-def _span_of(stretch: Stretch, groups: Sequence[tuple[Group, int]], key: Key) -> Span:
-    """Return the time in which the rows of a stretch lie: that of the groups that it touches, and some more."""
+def _span_of(stretch: Stretch, groups: Iterable[Group]) -> Span:
+    """Return the time in which the rows of a stretch lie: that of the groups that it touches."""
     first, last = stretch.ranges[0][0], stretch.ranges[-1][1]
-    ends = [end for group, end in groups if group.first <= last and first <= group.last]
-    return Span(min(ends) - stretch_ns(key[2]) - _SLACK_NS, max(ends) + _SLACK_NS)
+    touched = [group for group in groups if group.first <= last and first <= group.last]
+    return Span(min(each.first_ns for each in touched), max(each.last_ns for each in touched) + 1)
+
+
+def _hour(due: _Due) -> tuple[bool, int]:
+    return due.key[2] == TRADES, due.span.start // HOUR_NS
 
 
 def _batches(due: Sequence[_Due]) -> list[list[_Due]]:
@@ -277,7 +281,7 @@ def _batches(due: Sequence[_Due]) -> list[list[_Due]]:
     batches: list[list[_Due]] = []
     for each in due:
         last = batches[-1] if batches else None
-        alike = last and (last[0].key[2] == TRADES) == (each.key[2] == TRADES) and last[0].span == each.span
+        alike = last and _hour(last[0]) == _hour(each)
         if last is not None and alike and len(last) < _BATCH:
             last.append(each)
         else:

@@ -85,7 +85,7 @@ _WITHIN = (
 _HOUR = us("""date_trunc('hour', "time", 'UTC')""")
 
 _TRADE_GROUPS = f"""
-SELECT venue, symbol, {_HOUR}, min(trade_id), max(trade_id)
+SELECT venue, symbol, {_HOUR}, min(trade_id), max(trade_id), {us('min("time")')}, {us('max("time")')}
 FROM trades WHERE {_WITHIN} AND trade_id >= 0 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"""  # noqa: S608
 
 _CANDLE_GROUPS = f"""
@@ -185,17 +185,18 @@ class SealStore:
         """Return the rows of each series within the span, by hour or day: the last one's end in ns, and its bounds."""
         given = *_scope(scope), moment(span.start), moment(span.end)
         found: dict[Key, list[tuple[int, Group]]] = {}
-        for venue, symbol, hour_us, first, last in await self.connection.fetch(_TRADE_GROUPS, *given):
-            end_ns = hour_us * NS_PER_US + HOUR_NS
-            found.setdefault((venue, symbol, TRADES), []).append((end_ns, Group(first, last)))
+        for venue, symbol, hour_us, first, last, *times in await self.connection.fetch(_TRADE_GROUPS, *given):
+            group = Group(first, last, times[0] * NS_PER_US, times[1] * NS_PER_US)
+            found.setdefault((venue, symbol, TRADES), []).append((hour_us * NS_PER_US + HOUR_NS, group))
         days: dict[tuple[Key, int], Group] = {}
         for venue, symbol, timeframe, hour_us, first_us, last_us in await self.connection.fetch(_CANDLE_GROUPS, *given):
             frame, length_ns = Timeframe(timeframe), stretch_ns(stream_of(timeframe))
             key = (venue, symbol, stream_of(timeframe))
             end_ns = (hour_us * NS_PER_US // length_ns + 1) * length_ns
-            group = Group(frame.slot(first_us * NS_PER_US), frame.slot(last_us * NS_PER_US))
+            first_ns, last_ns = first_us * NS_PER_US, last_us * NS_PER_US
+            group = Group(frame.slot(first_ns), frame.slot(last_ns), first_ns, last_ns)
             before = days.get((key, end_ns))
-            days[key, end_ns] = group if before is None else Group(before.first, group.last)
+            days[key, end_ns] = group if before is None else before.with_(group)
         for (key, end_ns), group in days.items():
             found.setdefault(key, []).append((end_ns, group))
         return found
