@@ -18,8 +18,10 @@ from crypto_quant.cli.record import embedded_url, loop_factory
 from crypto_quant.compose import open_history
 from crypto_quant.config import Settings, load
 from crypto_quant.errors import ConfigError
+from crypto_quant.evidence import Scope
 from crypto_quant.flow.loading import Outcome
 from crypto_quant.ops import log
+from crypto_quant.upkeep import seal
 
 _SWITCH_S = 0.0002
 
@@ -118,6 +120,10 @@ async def _backfill(settings: Settings, first: date, last: date, jobs: int, as_j
                 bar.stop()
                 click.echo("Interrupted. The same command goes on from here.", err=True)
                 return 130
+        if any(outcome.rows_written for outcome in outcomes):
+            # what was sealed before and got rows now is sealed anew
+            scope = Scope(settings.venue.value, tuple(sorted({outcome.symbol for outcome in outcomes})))
+            await seal(settings.database_url or "", scope, first, last, progress=bar.steps)
     _tell(outcomes, time.monotonic() - started, as_json)
     if any(outcome.failures for outcome in outcomes):
         return 1

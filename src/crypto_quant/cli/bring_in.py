@@ -18,8 +18,10 @@ from crypto_quant.cli.export import needed
 from crypto_quant.cli.options import config_option, database_url_option
 from crypto_quant.cli.record import embedded_url, loop_factory
 from crypto_quant.config import load
+from crypto_quant.evidence import Scope
 from crypto_quant.store.ledger import StoreLedger
 from crypto_quant.store.timescale import open_sink
+from crypto_quant.upkeep import seal
 
 if TYPE_CHECKING:
     from crypto_quant.lake.importing import Lake, Outcome
@@ -84,7 +86,10 @@ async def _store(url: str, lake: "Lake", bar: Bar) -> "list[Outcome] | None":
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, work.cancel)
         with contextlib.suppress(asyncio.CancelledError):
-            return await work
+            outcomes = await work
+            # whole days, which no recorder comes back to
+            await seal(url, Scope(None, tuple(sorted({each.series.symbol for each in outcomes}))))
+            return outcomes
         return None
     finally:
         await sink.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import random
 from collections.abc import Callable
 
 import msgspec
@@ -17,6 +18,7 @@ from crypto_quant.sim.world.machine import FAULTS, Machine
 from crypto_quant.sim.world.network import Network
 from crypto_quant.sim.world.plan import Plan, draw
 from crypto_quant.sim.world.spoolwatch import SpoolUse
+from crypto_quant.sim.world.tampering import tamper
 from crypto_quant.sim.world.trace import Trace
 
 _SILENT_BEFORE_HALT_S = 30.0
@@ -111,6 +113,8 @@ class World:
             await machine.stop_in_order()
         await asyncio.sleep(5.0)
         self._raise_broken()
+        seen = tamper(self.database, random.Random(f"tampering {self.plan.seed}"))  # noqa: S311
+        self.trace("world", f"{seen} changes behind its back, and all of them seen")
 
     def _calm(self) -> None:
         now_s = self.loop.time()
