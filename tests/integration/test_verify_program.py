@@ -1,5 +1,6 @@
 """``verify`` and ``repair`` as the programs that they are: exit codes, stdout for results, stderr for the rest."""
 
+import asyncio
 import json
 import os
 from collections.abc import AsyncIterator
@@ -9,6 +10,7 @@ import asyncpg
 import pytest
 from commands import program
 from recording import assert_candles_equal, assert_trades_equal, recording
+from terminals import window
 
 from crypto_quant.sim.clock import MAX
 from crypto_quant.sim.server import SimulatedExchange
@@ -142,3 +144,31 @@ async def test_repair_says_what_remains(recorded: tuple[str, SimulatedExchange],
     assert done.code in {1, 3}, done
     assert "Traceback" not in done.err
     assert (await program(url, tmp_path, "verify", "--deep")).code == 3
+
+
+@pytest.mark.parametrize("columns", [40, 80, 100])
+async def test_no_number_is_cut_on_a_terminal(
+    recorded: tuple[str, SimulatedExchange], tmp_path: Path, columns: int
+) -> None:
+    """Whatever the width: each id, count and time that a pipe gets stands whole on the terminal too, or its column is
+    named as left out."""
+    url, market = recorded
+    environment = {"CRYPTO_QUANT_DATABASE_URL": url, "CRYPTO_QUANT_DATA_DIR": str(tmp_path)}
+    report = json.loads((await program(url, tmp_path, "verify", "--deep", "--json")).out)
+    (symbol,) = report["symbols"]
+    wanted = [f"{day['rows']:,}" for day in symbol["days"]] + [day["day"] for day in symbol["days"]]
+    ids = [str(day[name]) for day in symbol["days"] for name in ("first_id", "last_id")]
+    for words in (("verify",), ("verify", "--deep"), ("repair", "--rest-url", market.rest_url)):
+        shown = await asyncio.to_thread(on_terminal, words, columns, environment)
+        assert "…" not in shown
+        for value in [*wanted, *(ids if "first id" not in shown.partition("too narrow for:")[2] else [])]:
+            assert value in shown, (words, columns, value, shown)
+        assert "COMPLETE: 1 symbols" in shown.replace("\n", " ")
+
+
+def on_terminal(words: tuple[str, ...], columns: int, environment: dict[str, str]) -> str:
+    """Return all that a program writes on a terminal of that width, without colours."""
+    with window(*words, columns=columns, lines=200, environment=environment) as (seen, process):
+        assert process.wait(60) == 0
+        seen.until(lambda text: "COMPLETE" in text)
+        return seen.text

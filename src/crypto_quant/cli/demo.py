@@ -15,10 +15,10 @@ import click
 import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from crypto_quant.cli.bar import Bar, quiet_option, watched
 from crypto_quant.cli.comparison import Verdict, compare
+from crypto_quant.cli.fitted import Column, fit
 from crypto_quant.cli.options import FiniteRange
 from crypto_quant.cli.record import loop_factory
 from crypto_quant.compose import Recorder, open_recorder
@@ -177,17 +177,22 @@ def _report(final: dict[str, object], verdict: Verdict, candles: list[StoredCand
     out = Console(highlight=False, soft_wrap=True)
     if not out.is_terminal:
         out.width = 120
-    table = Table(title="The latest candles", title_justify="left", box=None, pad_edge=False)
-    for column in ("symbol", "timeframe", "open time", "open", "high", "low", "close", "volume", "trades"):
-        left = column in ("symbol", "timeframe", "open time")
-        table.add_column(column, justify="left" if left else "right", no_wrap=True)
-    for candle in candles:
-        cells = (candle.open, candle.high, candle.low, candle.close, candle.volume, candle.trade_count)
-        table.add_row(
-            candle.symbol, candle.timeframe, f"{candle.time:%Y-%m-%d %H:%M}", *(_short(value) for value in cells)
+    columns = (
+        Column("symbol", right=False), Column("timeframe", right=False), Column("open time", right=False),
+        Column("open"), Column("high"), Column("low"), Column("close"), Column("volume", drop=1),
+        Column("trades", drop=2),
+    )  # fmt: skip
+    rows = [
+        (
+            candle.symbol, candle.timeframe, f"{candle.time:%Y-%m-%d %H:%M}",
+            *map(_short, (candle.open, candle.high, candle.low, candle.close, candle.volume, candle.trade_count)),
         )
-    out.print()
-    out.print(table)
+        for candle in candles
+    ]  # fmt: skip
+    table = fit(columns, rows, out.width if out.is_terminal else None)
+    out.print("\nThe latest candles", style="italic")
+    for line in [table.head, *(line for lines in table.rows for line in lines)]:
+        out.print(line)
     out.print()
     mark = "[green]✔[/]" if verdict.exact else "[red]✘[/]"
     out.print(

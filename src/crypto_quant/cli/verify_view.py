@@ -1,13 +1,13 @@
 """What ``verify`` found, for people: tables on a terminal, plain columns in a pipe."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from crypto_quant import commands
 from crypto_quant.claims import FAULTS
+from crypto_quant.cli.fitted import Column, fit
 from crypto_quant.flow.report import Report, SymbolReport
 
 # of doubles, breaks and differences so many are shown a symbol; --json has them all
@@ -29,11 +29,9 @@ def show(report: Report, certificate: Path | None) -> None:
     if not out.is_terminal:
         out.width = 200
     if report.symbols:
-        out.print(_days(report))
-        out.print()
+        _days(out, report)
     if report.candles:
-        out.print(_candles(report))
-        out.print()
+        _candles(out, report)
     for symbol in report.symbols:
         _details(out, symbol)
     _candle_details(out, report)
@@ -43,40 +41,57 @@ def show(report: Report, certificate: Path | None) -> None:
     _summary(out, report, certificate)
 
 
-def _table(*columns: str, left: int) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for at, column in enumerate(columns):
-        table.add_column(column, justify="left" if at < left else "right", no_wrap=True)
-    return table
+def _table(out: Console, columns: Sequence[Column], rows: Sequence[tuple[bool, Sequence[str]]]) -> None:
+    """Print a table as wide as the terminal; a row comes with whether it is sound."""
+    table = fit(columns, [cells for _, cells in rows], out.width if out.is_terminal else None)
+    if table.head:
+        out.print(table.head)
+    for (sound, _), lines in zip(rows, table.rows, strict=True):
+        for line in lines:
+            out.print(line, style=None if sound else "red")
+    if table.left_out:
+        out.print(f"(too narrow for: {', '.join(table.left_out)}; a wider terminal, or --json, has them)")
+    out.print()
 
 
-def _days(report: Report) -> Table:
-    columns = ("venue", "symbol", "day", "trades", "first id", "last id", "missing", "doubled", "breaks", "filled from")
-    table = _table(*columns, left=3)
-    table.columns[-1].justify = "left"
-    for symbol in report.symbols:
-        for day in symbol.days:
-            numbers = (day.missing, day.duplicates, day.breaks)
-            table.add_row(
+def _days(out: Console, report: Report) -> None:
+    columns = (
+        Column("venue", right=False, drop=4), Column("symbol", right=False), Column("day", right=False),
+        Column("trades"), Column("first id", drop=1), Column("last id", drop=1), Column("missing"),
+        Column("doubled", drop=2, quiet="0"), Column("breaks", drop=3, quiet="0"),
+        Column("filled from", right=False, drop=5),
+    )  # fmt: skip
+    rows = [
+        (
+            not (day.missing or day.duplicates or day.breaks or day.unaccounted),
+            (
                 symbol.venue, symbol.symbol, day.day, f"{day.rows:,}", str(day.first_id), str(day.last_id),
-                *(f"{number:,}" for number in numbers), _sources(day.sources),
-                style="red" if any(numbers) or day.unaccounted else None,
-            )  # fmt: skip
-    return table
+                f"{day.missing:,}", f"{day.duplicates:,}", f"{day.breaks:,}", _sources(day.sources),
+            ),
+        )
+        for symbol in report.symbols
+        for day in symbol.days
+    ]  # fmt: skip
+    _table(out, columns, rows)
 
 
-def _candles(report: Report) -> Table:
-    columns = ("venue", "symbol", "candles", "stored", "first", "last", "missing")
-    deep = ("equal", "different", "not checkable") if report.mode == "deep" else ()
-    table = _table(*columns, *deep, "filled from", left=3)
-    table.columns[-1].justify = "left"
+def _candles(out: Console, report: Report) -> None:
+    deep = report.mode == "deep"
+    checked = (Column("equal"), Column("different"), Column("not checkable", drop=3)) if deep else ()
+    columns = (
+        Column("venue", right=False, drop=4), Column("symbol", right=False), Column("candles", right=False),
+        Column("stored"), Column("first", drop=1), Column("last", drop=2), Column("missing"), *checked,
+        Column("filled from", right=False, drop=5),
+    )  # fmt: skip
+    rows = []
     for each in report.candles:
-        checked = (f"{each.equal:,}", f"{each.different:,}", f"{each.not_checkable:,}") if deep else ()
-        table.add_row(
+        counts = (f"{each.equal:,}", f"{each.different:,}", f"{each.not_checkable:,}") if deep else ()
+        cells = (
             each.venue, each.symbol, each.timeframe, f"{each.rows:,}", each.first_open, each.last_open,
-            f"{each.missing:,}", *checked, _sources(each.sources), style=None if each.sound else "red",
+            f"{each.missing:,}", *counts, _sources(each.sources),
         )  # fmt: skip
-    return table
+        rows.append((each.sound, cells))
+    _table(out, columns, rows)
 
 
 def _sources(sources: Mapping[str, int]) -> str:
