@@ -22,7 +22,7 @@ def backfill(venue: str, symbol: str, *, first: _Day, last: _Day, timeframe: str
 def install(extra: str) -> str:
     """Return how the libraries of an extra are installed: ``arrow``, ``polars`` or ``pandas``."""
     more = "" if extra == "arrow" else f" {extra}"
-    return f"scripts/uv sync --inexact --extra {extra} (in a clone), or pip install pyarrow numpy{more}"
+    return f"scripts/uv sync --no-dev --inexact --extra {extra} (in a clone), or pip install pyarrow numpy{more}"
 
 
 def _command(verb: str, symbols: tuple[str, ...], venue: str, *options: str) -> str:

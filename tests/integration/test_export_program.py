@@ -109,7 +109,7 @@ async def test_without_the_extra_it_says_what_to_install(record: Record, tmp_pat
     )  # fmt: skip
     _, said = await process.communicate()
     assert process.returncode == 2
-    assert b"this needs pyarrow. Install it with: scripts/uv sync --inexact --extra arrow (in a clone)" in said
+    assert b"this needs pyarrow. Install it with: scripts/uv sync --no-dev --inexact --extra arrow (in a clone)" in said
 
 
 async def test_what_is_exported_may_be_dropped_and_comes_back(record: Record, tmp_path: Path) -> None:
