@@ -29,7 +29,8 @@ from crypto_quant.store.migrate import migrate
 NAMES = [
     "python", "event_loop", "settings", "file_limit", "memory", "data_disk", "spool_disk", "database_disk", "rest",
     "clock", "websocket", "archive", "database", "postgresql", "timescaledb", "encoding", "schema", "rights",
-    "durability", "wal", "shared_buffers", "connections", "background_workers", "timezone",
+    "durability", "wal", "shared_buffers", "publications",
+    "connections", "background_workers", "timezone",
 ]  # fmt: skip
 INSIDE = NAMES[NAMES.index("postgresql") :]
 
@@ -279,6 +280,7 @@ async def test_the_embedded_database_is_neither_made_nor_started(open_directory:
             "rights",
             "durability",
             "wal",
+            "publications",
             "connections",
             "timezone",
         )
@@ -355,7 +357,7 @@ async def test_what_a_person_is_told(tmp_path: Path) -> None:
     assert lines[0].startswith("ok       python")
     assert any("CRYPTO_QUANT_UNHEARD_OF" in line and line.startswith("warning") for line in lines)
     assert any("→ unset CRYPTO_QUANT_UNHEARD_OF" in line for line in lines)
-    assert any(line.startswith("skipped  11 checks") for line in lines)
+    assert any(line.startswith("skipped  12 checks") for line in lines)
     assert lines[-1].endswith("1 warning") or lines[-1].endswith("2 warning")
 
 

@@ -36,8 +36,8 @@ _HANDSHAKE_LIMIT_S = 8.0
 _PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 # the findings that need a connection to the database, in their order
 _INSIDE = (
-    "postgresql", "timescaledb", "encoding", "schema", "rights", "durability", "wal", "shared_buffers", "connections",
-    "background_workers", "timezone",
+    "postgresql", "timescaledb", "encoding", "schema", "rights", "durability", "wal", "shared_buffers",
+    "publications", "connections", "background_workers", "timezone",
 )  # fmt: skip
 
 
@@ -212,6 +212,7 @@ class _Database:
             (("rights",), self._rights),
             (("durability", "wal", "timezone"), self._server_settings),
             (("shared_buffers",), self._memory),
+            (("publications",), self._publications),
             (("connections",), self._connections),
             (("background_workers",), self._workers),
         ]
@@ -249,6 +250,9 @@ class _Database:
         if self._values is None:
             return [skipped("shared_buffers", "the server does not tell its settings")]
         return [server.shared_buffers(self._values, await self._look.largest_index())]
+
+    async def _publications(self) -> Sequence[Finding]:
+        return [server.publications(await self._look.publications())]
 
     async def _connections(self) -> Sequence[Finding]:
         return [server.connections(await self._look.connections(), pool_size=self._settings.pool_size)]

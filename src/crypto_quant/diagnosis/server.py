@@ -267,6 +267,16 @@ def connections(has: Connections, *, pool_size: int) -> Finding:
     return ok("connections", found)
 
 
+def publications(blocked: Mapping[str, Sequence[str]]) -> Finding:
+    """Judge whether a publication keeps a recorder from writing; ``blocked`` are its tables, by publication."""
+    if not blocked:
+        return ok("publications", "none of them keeps our tables from being changed")
+    name, tables = next(iter(blocked.items()))
+    commands = "; ".join(f"ALTER TABLE {table} REPLICA IDENTITY FULL" for table in tables)
+    found = f"{name} includes {', '.join(tables)}, which have no replica identity: nothing can be stored"
+    return failed("publications", found, f"crypto-quant db migrate; or {commands}")
+
+
 def background_workers(server: Server, values: Values) -> Finding:
     """Judge whether the Community edition's jobs (columns, continuous aggregates) find a worker."""
     if not server.community:

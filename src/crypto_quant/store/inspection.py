@@ -31,7 +31,20 @@ _NEEDED = {
     "dropped": ("SELECT",),
     "candle_dropped": ("SELECT",),
     "policies": ("SELECT",),
+    "seals": ("SELECT", "INSERT"),
+    "seal_heads": ("SELECT", "INSERT", "UPDATE"),
 }
+# Of ours that a recorder changes or empties: those that a publication includes, and that have no replica identity.
+_PUBLISHED = """
+SELECT published.pubname, array_agg(published.tablename::text ORDER BY published.tablename)
+FROM pg_catalog.pg_publication_tables published
+JOIN pg_catalog.pg_publication publication USING (pubname)
+JOIN pg_catalog.pg_class c ON c.oid = format('%I.%I', published.schemaname, published.tablename)::regclass
+WHERE c.oid = ANY (SELECT to_regclass(name) FROM unnest($1::text[]) AS name)
+  AND (publication.pubupdate OR publication.pubdelete)
+  AND (c.relreplident = 'n' OR (c.relreplident = 'd' AND NOT EXISTS (
+      SELECT FROM pg_catalog.pg_index WHERE indrelid = c.oid AND indisprimary AND indimmediate)))
+GROUP BY published.pubname ORDER BY published.pubname"""
 
 
 class Inspection:
@@ -130,6 +143,12 @@ class Inspection:
             )
             own = min((each for each in (row["role"], row["base"]) if each is not None), default=None)
             return Connections(limit=row["most"], reserved=row["reserved"], used=row["used"], own_limit=own)
+
+    async def publications(self) -> dict[str, list[str]]:
+        """Return by publication the tables of ours that it keeps from being changed: without a replica identity."""
+        changed = [table for table, privileges in _NEEDED.items() if {"UPDATE", "DELETE"} & {*privileges}]
+        async with self._looking() as connection:
+            return {row[0]: list(row[1]) for row in await connection.fetch(_PUBLISHED, changed)}
 
     async def largest_index(self) -> int | None:
         """Return the bytes of all indexes of the largest day of trades; None when there is none."""
