@@ -27,6 +27,7 @@ from crypto_quant.config import Settings
 from crypto_quant.errors import ConfigError, CryptoQuantError
 from crypto_quant.flow.archives import ArchiveShelf
 from crypto_quant.flow.assembly import Show, assemble, known_symbols, owe_candles
+from crypto_quant.flow.audit import Progress
 from crypto_quant.flow.delivery import Delivery
 from crypto_quant.flow.history_run import HistoryRun, Report
 from crypto_quant.flow.intake import Intake, Known
@@ -34,9 +35,10 @@ from crypto_quant.flow.loading import TradeLoader, Wanted
 from crypto_quant.flow.loading_candles import CandleLoader
 from crypto_quant.flow.pipeline import Pipeline
 from crypto_quant.flow.rest import ExchangeRest
+from crypto_quant.flow.sample import Rows, Sampler
 from crypto_quant.flow.spool import Spool
 from crypto_quant.flow.tally import Tally
-from crypto_quant.market import day_of
+from crypto_quant.market import Venue, day_of
 from crypto_quant.net.http import AiohttpClient
 from crypto_quant.net.websocket import PicowsConnector
 from crypto_quant.ops import board, surroundings
@@ -246,6 +248,24 @@ async def open_history(
         yield History(HistoryRun(trades, candles, jobs=jobs, report=report), wanted, rest, delivery, ledger)
     finally:
         await sink.close()
+        await http.close()
+
+
+@asynccontextmanager
+async def open_sampler(
+    settings: Settings, rows: Rows, venues: Sequence[Venue], emit: Emit, progress: Progress
+) -> AsyncIterator[Sampler]:
+    """Yield what holds samples of these venues against the exchange; ``settings.rest_url`` stands for all of them."""
+    rng = random.Random()  # noqa: S311  # jitter, not secrets
+    http = AiohttpClient()
+    try:
+        specs = {venue: venue_spec(venue) for venue in venues}
+        exchanges = {
+            venue.value: ExchangeRest(spec, rest_base(settings.rest_url or spec.rest_url), http, emit, rng)
+            for venue, spec in specs.items()
+        }
+        yield Sampler(rows, exchanges, _shelf(settings, http, emit, rng), progress)
+    finally:
         await http.close()
 
 

@@ -13,7 +13,8 @@ PACKAGE = "crypto_quant"
 # Who may lean on whom. A room is a top-level package or module; what is not in its set is out of reach.
 GROUND = {"errors", "events", "evidence", "market", "seams", "snapshot"}
 RULES = {"batch", "binance", "commands", "completeness", "config", "configfile", "continuity", "diagnosis", "health",
-         "judgement", "manifest", "claims", "rows", "seals", "settings_table", "spoolformat", "words"}  # fmt: skip
+         "judgement", "manifest", "claims", "rows", "sampling", "seals", "settings_table",
+         "spoolformat", "words"}  # fmt: skip
 REACH: dict[str, set[str]] = {
     **dict.fromkeys(GROUND, GROUND),
     **dict.fromkeys(RULES, GROUND | RULES),

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import random
 import sys
 from datetime import date
 from importlib.metadata import version
@@ -22,9 +23,13 @@ from crypto_quant.evidence import Scope
 from crypto_quant.flow.against import hold_against
 from crypto_quant.flow.audit import Auditor
 from crypto_quant.flow.certificate import certify, recheck
+from crypto_quant.flow.claimed import claims_by_stream
+from crypto_quant.flow.report import SampleReport
 from crypto_quant.market import Venue, fold_symbol, parse_day
+from crypto_quant.ops import log
 from crypto_quant.ops.clock import SystemClock
-from crypto_quant.store.audit_queries import open_reader
+from crypto_quant.store.audit_queries import AuditReader, open_reader
+from crypto_quant.store.sample_queries import SampleRows
 from crypto_quant.store.seal_store import SealStore
 from crypto_quant.store.statement import write_statement
 from crypto_quant.upkeep import open_audit
@@ -62,6 +67,19 @@ INCOMPLETE = 3
     metavar="FILE",
     help="Hold the database against a certificate of long ago: what was changed since, and what was repaired.",
 )
+@click.option(
+    "--sample",
+    type=click.IntRange(1, 10_000),
+    metavar="N",
+    help="Fetch N random stretches of what is claimed anew from the exchange, and compare to the last digit.",
+)
+@click.option("--sample-seed", type=int, metavar="S", help="Choose the same stretches again. [default: by chance]")
+@click.option("--rest-url", metavar="URL", help="For --sample: another REST host. [default: the venue's own]")
+@click.option(
+    "--archive-url",
+    metavar="URL",
+    help="For --sample: another archive. [default: where --rest-url is, else data.binance.vision]",
+)
 @database_url_option
 @config_option
 def verify(
@@ -76,8 +94,10 @@ def verify(
     force: bool,
     check: Path | None,
     against: Path | None,
-    database_url: str | None,
+    sample: int | None,
+    sample_seed: int | None,
     config: Path | None,
+    **flags: Any,  # noqa: ANN401
 ) -> None:
     """Prove what the database holds: per symbol and day ids, rows, holes, doubles, and how they were filled.
 
@@ -85,7 +105,7 @@ def verify(
     counts the rows against it; --deep reads every row, and holds each spot candle against its trades. Exit code 0:
     complete; 3: something is missing or differs.
     """
-    settings = load({"database_url": database_url}, os.environ, config)
+    settings = load(flags, os.environ, config)
     for option, file, way in (("--check-certificate", check, _check), ("--against", against, _against)):
         if file is None:
             continue
@@ -96,7 +116,10 @@ def verify(
     if certificate is not None and certificate.exists() and not force:
         raise ConfigError("the file exists", subject=str(certificate), hint="Give another name, or --force")
     scope = Scope(venue, tuple(dict.fromkeys(fold_symbol(symbol) for symbol in symbols)))
-    sys.exit(_run(_verify(_url(settings), scope, days, deep or certificate is not None, as_json, certificate, force)))
+    # to be repeated with --sample-seed, not to be secret
+    seed = random.randrange(2**32) if sample_seed is None else sample_seed  # noqa: S311
+    drawn = None if sample is None else (sample, seed)
+    sys.exit(_run(_verify(settings, scope, days, deep or certificate is not None, as_json, certificate, force, drawn)))
 
 
 def checked_days(first: str | None, last: str | None) -> tuple[date | None, date | None]:
@@ -118,21 +141,24 @@ def _run(work: Any) -> int:  # noqa: ANN401
 
 
 async def _verify(
-    url: str,
+    settings: Settings,
     scope: Scope,
     days: tuple[date | None, date | None],
     deep: bool,
     as_json: bool,
     certificate: Path | None,
     force: bool,
+    drawn: tuple[int, int] | None,
 ) -> int:
-    document = None
+    document, url = None, _url(settings)
     with Bar() as bar:
         async with open_audit(url, scope, deep=deep) as (reader, seals):
             auditor = Auditor(reader, scope, *days, deep=deep, seals=seals, progress=bar.steps)
             report = await auditor.run(
                 database=reader.database, now_ns=SystemClock().now_ns(), version=version("crypto-quant")
             )
+            if drawn is not None:
+                report.sample = await _sample(settings, reader, scope, *drawn, bar)
             if certificate is not None:
                 document = await certify(reader, report, bar.steps)
     if certificate is not None and document is not None:
@@ -151,6 +177,18 @@ async def _verify(
     else:
         show(report, certificate)
     return 0 if report.complete else INCOMPLETE
+
+
+async def _sample(
+    settings: Settings, reader: AuditReader, scope: Scope, count: int, seed: int, bar: Bar
+) -> SampleReport:
+    from crypto_quant.compose import open_sampler  # noqa: PLC0415  # the exchange's rooms, which only this needs
+
+    claims = await claims_by_stream(reader, scope)
+    venues = sorted({Venue(key[0]) for key in claims})
+    rows, emit = SampleRows(reader.connection), log.setup("WARNING", "auto")
+    async with open_sampler(settings, rows, venues, emit, bar.steps) as sampler:
+        return await sampler.run(claims, count, seed, SystemClock().now_ns())
 
 
 async def _check(url: str, document: dict[str, Any], file: Path, as_json: bool) -> int:

@@ -8,7 +8,7 @@ from rich.console import Console
 from crypto_quant import commands
 from crypto_quant.claims import FAULTS
 from crypto_quant.cli.fitted import Column, fit
-from crypto_quant.flow.report import Report, SymbolReport
+from crypto_quant.flow.report import Report, SampleReport, SymbolReport
 
 # of doubles, breaks and differences so many are shown a symbol; --json has them all
 _SHOWN_MAX = 20
@@ -36,6 +36,8 @@ def show(report: Report, certificate: Path | None) -> None:
         _details(out, symbol)
     _candle_details(out, report)
     _seals(out, report)
+    if report.sample is not None:
+        _sample(out, report.sample)
     for table in report.missing_tables:
         out.print(f"FALSE     the table {table} is gone, and with it what was recorded there")
     _summary(out, report, certificate)
@@ -165,6 +167,25 @@ def _seals(out: Console, report: Report) -> None:
         repaired = [found for found in series.findings if found.repaired]
         if repaired:
             out.print(f"REPAIRED  {name}: {len(repaired):,} changes on purpose since it was first sealed, see --json")
+
+
+def _sample(out: Console, sample: SampleReport) -> None:
+    for each in sample.stretches:
+        name = f"{each.venue} {each.symbol} {each.stream}"
+        if each.unchecked:
+            out.print(f"UNCHECKED {name}: {each.first} to {each.last}: {each.unchecked}")
+        for found in each.differences:
+            where = f"{found.position}: {found.field} is {found.stored}, the exchange has {found.exchange}"
+            out.print(f"DIFFERS   {name} {where}")
+        if each.different > len({found.position for found in each.differences}):
+            out.print(f"          {each.different:,} positions in all")
+    checked = sum(each.checked for each in sample.stretches)
+    different = sum(each.different for each in sample.stretches)
+    asked = sum(not each.unchecked for each in sample.stretches)
+    out.print(
+        f"Sample: {asked:,} of {len(sample.stretches):,} stretches with {checked:,} rows were fetched anew,"
+        f" {different:,} differ (--sample-seed {sample.seed} chooses them again)"
+    )
 
 
 def _summary(out: Console, report: Report, certificate: Path | None) -> None:

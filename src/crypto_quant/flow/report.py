@@ -209,6 +209,46 @@ class SealReport(msgspec.Struct, kw_only=True):
         return all(each.repaired for each in self.findings)
 
 
+class SampleDifference(msgspec.Struct):
+    """A position whose row is not the exchange's: the field, what is stored and what the exchange has."""
+
+    position: int
+    field: str
+    stored: str
+    exchange: str
+
+
+class SampledStretch(msgspec.Struct):
+    """Positions ``first`` to ``last`` (inclusive), fetched anew from ``source`` and compared.
+
+    ``unchecked`` says why nobody could be asked; then nothing is known of them.
+    """
+
+    venue: str
+    symbol: str
+    stream: str
+    first: int
+    last: int
+    source: str
+    checked: int = 0
+    different: int = 0
+    differences: list[SampleDifference] = []
+    unchecked: str = ""
+
+
+class SampleReport(msgspec.Struct, kw_only=True):
+    """A sample of what is claimed, held against the exchange; ``seed`` chooses the same one again."""
+
+    seed: int
+    asked_at: str
+    stretches: list[SampledStretch] = []
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing that was compared differs."""
+        return not any(each.different for each in self.stretches)
+
+
 class Report(msgspec.Struct, kw_only=True):
     """The whole. ``mode`` is ``coverage`` or ``deep``; days are UTC and inclusive.
 
@@ -229,12 +269,14 @@ class Report(msgspec.Struct, kw_only=True):
     candles: list[CandleReport]
     missing_tables: list[str] = []
     seals: list[SealReport] = []
+    sample: SampleReport | None = None
 
     @property
     def complete(self) -> bool:
         """Whether nothing is missing and nothing differs."""
         sound = all(each.sound for each in self.symbols) and all(each.sound for each in self.candles)
-        return sound and not self.missing_tables and all(each.sound for each in self.seals)
+        sound = sound and all(each.sound for each in self.seals) and not self.missing_tables
+        return sound and (self.sample is None or self.sample.sound)
 
     def totals(self) -> dict[str, int]:
         """Return the sums over all symbols and series."""
