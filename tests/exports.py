@@ -23,6 +23,7 @@ BTC = Series("spot", "trades", "btcusdt")
 BTC_5M = Series("spot", "candles", "btcusdt", "5m")
 HOUR = 3600 * SECOND
 FOLDER = Path("venue=spot/kind=trades/symbol=btcusdt")
+TOLD = Path("_manifests") / FOLDER / "manifest.json"
 
 
 def exported(
@@ -54,7 +55,7 @@ async def imported(url: str, directory: Path) -> list[Imported]:
 
 
 def manifest(out: Path, folder: Path = FOLDER) -> Manifest:
-    return read(out / folder / "manifest.json")
+    return read(out / "_manifests" / folder / "manifest.json")
 
 
 def files(out: Path) -> list[str]:

@@ -17,6 +17,7 @@ from crypto_quant.lake.due import Unit, beyond, ns_of, units_of
 from crypto_quant.lake.form import Form
 from crypto_quant.lake.origin import Origin
 from crypto_quant.manifest import (
+    NAME,
     LakeDamaged,
     Manifest,
     Missing,
@@ -90,6 +91,7 @@ class Exporter:
                 outcome = Outcome(series=series)
                 outcome.missing.update((each.start[:10], (each,)) for each in missing_of(beside[series]))
                 manifest = manifests[series]
+                self._move(series, manifest)
                 for unit in units:
                     self._progress(done, total, f"{series} {unit.day}")
                     manifest = self._make(series, unit, manifest, outcome)
@@ -105,6 +107,8 @@ class Exporter:
         settings = self._settings(series, units)
         new = Manifest(made_by=self._made_by, format=self._form.name, series=series, settings=settings)
         path = self._path(series)
+        if not path.exists():
+            path = self._former_path(series)
         if not path.exists():
             return new
         try:
@@ -142,6 +146,18 @@ class Exporter:
 
     def _path(self, series: Series) -> Path:
         return (self._out / self._form.folder(series) / self._form.manifest(series)).resolve()
+
+    def _former_path(self, series: Series) -> Path:
+        """Return where earlier versions put the manifest: among the data."""
+        return (self._out / self._form.folder(series) / NAME).resolve()
+
+    def _move(self, series: Series, manifest: Manifest) -> None:
+        """Take a manifest that lies among the data from there."""
+        former, path = self._former_path(series), self._path(series)
+        if former != path and former.exists():
+            if not path.exists():
+                write_whole(path, encoded(manifest))
+            former.unlink()
 
     # -- what lacks ---------------------------------------------------------------------------------------
 
@@ -207,7 +223,8 @@ class Exporter:
                 outcome.kept += 1
                 self._judge(series, unit, old.missing, outcome)
                 return manifest
-            with draft(folder, str(unit.day)) as file:
+            # where no reader of the data looks
+            with draft(self._path(series).parent, str(unit.day)) as file:
                 writer = self._form.writer(file, series, manifest.settings)
                 seen = _Seen(series)
                 for batch in batches:
