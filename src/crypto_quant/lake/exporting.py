@@ -16,6 +16,7 @@ from crypto_quant.lake.disk import LakeRefused, checksum, draft, held, write_who
 from crypto_quant.lake.due import Unit, beyond, ns_of, units_of
 from crypto_quant.lake.form import Form
 from crypto_quant.lake.origin import Origin
+from crypto_quant.lake.pairs import Pair, pair_of
 from crypto_quant.manifest import (
     NAME,
     LakeDamaged,
@@ -56,9 +57,21 @@ class Exporter:
     """Exports series of a record into a directory, in one form."""
 
     def __init__(
-        self, origin: Origin, form: Form, out: Path, *, on_gap: str, overwrite: bool, made_by: str, progress: Progress
+        self,
+        origin: Origin,
+        form: Form,
+        out: Path,
+        *,
+        on_gap: str,
+        overwrite: bool,
+        made_by: str,
+        progress: Progress,
+        pairs: Mapping[str, Pair] | None = None,
     ) -> None:
+        """``pairs`` are base and quote assets that a person gives; others are taken from the record."""
         self._origin = origin
+        self._given = pairs or {}
+        self._pairs: dict[str, Pair] = {}
         self._form = form
         self._out = out
         self._on_gap = on_gap
@@ -74,6 +87,9 @@ class Exporter:
         """
         for series in wanted:
             self._form.check(series)
+            if self._form.paired:
+                self._pairs[series.symbol] = pair_of(series.symbol, self._given, self._origin.pair(series))
+        self._form = self._form.with_pairs(self._pairs)
         with held(self._out):
             due = {
                 series: units_of(series, self._origin.bounds(series), first, last, whole=self._form.whole)
@@ -139,6 +155,8 @@ class Exporter:
         return {part.day for part in parts if self._intact(manifest.series, part)}
 
     def _settings(self, series: Series, units: Sequence[Unit]) -> Mapping[str, str]:
+        if self._form.paired:  # what was named by another pair is made again
+            return {"pair": "/".join(self._pairs[series.symbol])}
         if not self._form.scaled:
             return {}
         price, size = self._origin.scales(series, units[0].start, units[-1].end)
