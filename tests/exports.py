@@ -14,6 +14,7 @@ from crypto_quant.lake.forms import FORMS
 from crypto_quant.lake.importing import Importer, look
 from crypto_quant.lake.importing import Outcome as Imported
 from crypto_quant.lake.origin import Origin
+from crypto_quant.lake.pairs import given_pairs
 from crypto_quant.manifest import Manifest, Series, read
 from crypto_quant.seams import Source
 from crypto_quant.store.ledger import StoreLedger
@@ -23,6 +24,7 @@ BTC = Series("spot", "trades", "btcusdt")
 BTC_5M = Series("spot", "candles", "btcusdt", "5m")
 HOUR = 3600 * SECOND
 FOLDER = Path("venue=spot/kind=trades/symbol=btcusdt")
+TOLD = Path("_manifests") / FOLDER / "manifest.json"
 
 
 def exported(
@@ -34,11 +36,19 @@ def exported(
     last: date | None = None,
     on_gap: str = "raise",
     overwrite: bool = False,
+    pairs: Sequence[str] = (),
 ) -> list[Outcome]:
     """Export as the command does."""
     with closing(Origin(url)) as origin:
         exporter = Exporter(
-            origin, FORMS[form], out, on_gap=on_gap, overwrite=overwrite, made_by="test", progress=lambda *_: None
+            origin,
+            FORMS[form],
+            out,
+            on_gap=on_gap,
+            overwrite=overwrite,
+            made_by="test",
+            progress=lambda *_: None,
+            pairs=given_pairs(pairs),
         )
         return exporter.run(series or [BTC], first, last)
 
@@ -54,7 +64,7 @@ async def imported(url: str, directory: Path) -> list[Imported]:
 
 
 def manifest(out: Path, folder: Path = FOLDER) -> Manifest:
-    return read(out / folder / "manifest.json")
+    return read(out / "_manifests" / folder / "manifest.json")
 
 
 def files(out: Path) -> list[str]:

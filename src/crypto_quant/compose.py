@@ -13,6 +13,7 @@ import msgspec
 
 from crypto_quant import events
 from crypto_quant.binance.archive import ARCHIVE_URL
+from crypto_quant.binance.history import ExchangeInfo
 from crypto_quant.binance.liveness import DEFAULT_LIMITS as DEFAULT_LIVENESS
 from crypto_quant.binance.liveness import LivenessLimits
 from crypto_quant.binance.session import DEFAULT_LIMITS, SessionLimits
@@ -51,6 +52,7 @@ from crypto_quant.store.leftover import write_leftover
 from crypto_quant.store.paths import data_dir, spool_dir
 from crypto_quant.store.setaside import FileQuarantine
 from crypto_quant.store.spoolfiles import claim, target_of
+from crypto_quant.store.symbols import note_symbols
 from crypto_quant.store.timescale import TimescaleSink, open_sink
 from crypto_quant.store.upkeep import StoreUpkeep
 from crypto_quant.upkeep import RecordUpkeep
@@ -98,7 +100,8 @@ async def open_recorder(
     http = AiohttpClient()
     try:
         rest = ExchangeRest(spec, rest_base(settings.rest_url or spec.rest_url), http, emit, rng)
-        symbols, exchange_ns = await known_symbols(settings, rest, emit)
+        heard: list[ExchangeInfo] = []
+        symbols, exchange_ns = await known_symbols(settings, rest, emit, hear=heard.append)
         sink = await open_sink(settings.database_url, pool_size=settings.pool_size, emit=emit)
     except BaseException:
         await http.close()
@@ -106,6 +109,7 @@ async def open_recorder(
     spool: Spool | None = None
     noticeboard = Noticeboard(data_dir(settings), [data_dir(settings), spool_dir(settings)])
     try:
+        await _note_symbols(sink, settings, heard)
         directory = data_dir(settings)
         if settings.spool:
             spool = await _open_spool(settings, settings.database_url, emit)
@@ -222,7 +226,8 @@ async def open_history(
     try:
         rest = ExchangeRest(spec, rest_base(settings.rest_url or spec.rest_url), http, emit, rng)
         shelf = _shelf(settings, http, emit, rng)
-        symbols, now_ns = await known_symbols(settings, rest, emit)
+        heard: list[ExchangeInfo] = []
+        symbols, now_ns = await known_symbols(settings, rest, emit, hear=heard.append)
         now_ns = now_ns or SystemClock().now_ns()
         if last > day_of(now_ns):
             raise ConfigError(
@@ -235,6 +240,7 @@ async def open_history(
         await http.close()
         raise
     try:
+        await _note_symbols(sink, settings, heard)
         quarantine = FileQuarantine(data_dir(settings) / "set-aside", emit=emit)
         ledger = StoreLedger(sink)
         delivery = Delivery(
@@ -281,6 +287,12 @@ async def _exchange_time(rest: ExchangeRest, emit: Emit) -> int:
     except CryptoQuantError as problem:
         emit(events.RestFailed(request="time", cause=str(problem), retry_in_s=None))
         return 0
+
+
+async def _note_symbols(sink: TimescaleSink, settings: Settings, heard: Sequence[ExchangeInfo]) -> None:
+    """Keep what the exchange lists, so that assets of symbols are known without asking it."""
+    for info in heard:
+        await note_symbols(sink, settings.venue, info.listings, info.server_time_ns)
 
 
 async def _open_spool(settings: Settings, database_url: str, emit: Emit) -> Spool:

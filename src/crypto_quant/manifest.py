@@ -4,7 +4,7 @@ One manifest a series, sealed by a checksum of its own. Nothing counts as export
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -14,6 +14,9 @@ from crypto_quant.errors import CryptoQuantError
 from crypto_quant.market import utc_text
 
 NAME = "manifest.json"
+# Where a lake's manifests stand, below its root, in the folders of their series. Arrow, Spark and Hive pass over the
+# name; polars passes over nothing, so that the folders of the data must hold data alone.
+APART = "_manifests"
 _IS = "crypto-quant export"
 _VERSION = 1
 
@@ -115,6 +118,26 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     def part(self, day: str) -> Part | None:
         """Return the part of a day."""
         return next((each for each in self.parts if each.day == day), None)
+
+
+def beside(path: Path) -> Path:
+    """Return the directory from which the manifest at ``path`` counts its files.
+
+    It is the manifest's own, as lakes of old have it, or that of the series whose manifest stands apart.
+    """
+    folder = path.parent
+    apart = next((each for each in (folder, *folder.parents) if each.name == APART), None)
+    return folder if apart is None else apart.parent / folder.relative_to(apart)
+
+
+def below(directory: Path) -> Iterator[Path]:
+    """Yield the manifests of all that lies below a directory, a lake or a part of one, in their order."""
+    found = set(directory.rglob(NAME))
+    whole = directory.absolute()
+    for root in whole.parents:
+        if (root / APART).is_dir():
+            found.update((root / APART / whole.relative_to(root)).rglob(NAME))
+    yield from sorted(found)
 
 
 def encoded(manifest: Manifest) -> bytes:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 import msgspec
 
@@ -14,6 +15,15 @@ DAY_S = 86_400
 DAY_NS = DAY_S * NS_PER_S
 
 _EPOCH = date(1970, 1, 1)
+
+
+class Listing(NamedTuple):
+    """What the exchange lists of a symbol, as it writes it; a field is empty where it says nothing."""
+
+    symbol: str
+    base: str
+    quote: str
+    status: str
 
 
 class Venue(StrEnum):

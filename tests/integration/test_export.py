@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 import polars as pl
 import pytest
-from exports import BTC, BTC_5M, FOLDER, HOUR, exported, files, manifest, three_days
+from exports import BTC, BTC_5M, FOLDER, HOUR, TOLD, exported, files, manifest, three_days
 from records import DAY, SECOND, SERVERS, Record, record_on, trade
 
 from crypto_quant.errors import ConfigError, Incomplete
@@ -53,7 +53,7 @@ async def test_duckdb_and_polars_read_it_in_one_line(record: Record, tmp_path: P
     await three_days(record)
     [outcome] = exported(record.url, tmp_path)
     assert (outcome.files, outcome.rows, outcome.missing) == (3, 30, {})
-    assert files(tmp_path) == sorted([*NAMES, str(FOLDER / "manifest.json")])
+    assert files(tmp_path) == sorted([*NAMES, str(TOLD)])
     rows = duckdb.sql(f"SELECT count(*), sum(quantity) FROM '{tmp_path}/**/*.parquet'").fetchall()
     assert rows == [(30, SUM)]
     types = {row[0]: row[1] for row in duckdb.sql(f"DESCRIBE FROM '{tmp_path}/**/*.parquet'").fetchall()}
@@ -158,7 +158,7 @@ async def test_rows_that_are_gone_are_not_claimed(days: tuple[Record, Path]) -> 
     await record.execute("DELETE FROM trades WHERE trade_id = 14")
     with pytest.raises(Incomplete, match="14 to 14 gone"):
         exported(record.url, out)
-    assert files(out) == [NAMES[0], str(FOLDER / "manifest.json")]  # the day before was whole
+    assert files(out) == [str(TOLD), NAMES[0]]  # the day before was whole
     exported(record.url, out, on_gap="ignore")
     part = manifest(out).parts[1]
     assert [(each.first, each.last, each.why) for each in part.missing] == [(14, 14, "gone")]
@@ -238,12 +238,12 @@ async def test_interrupted_it_leaves_nothing_half_done(days: tuple[Record, Path]
         )
         with pytest.raises(KeyboardInterrupt):
             exporter.run([BTC], None, None)
-    assert files(out) == [NAMES[0], str(FOLDER / "manifest.json")]
+    assert files(out) == [str(TOLD), NAMES[0]]
     # what a kill -9 leaves is overwritten, and read by nobody
-    (out / FOLDER / f".{DATES[1]}.part").write_bytes(b"PAR1 and no end")
+    (out / TOLD).with_name(f".{DATES[1]}.part").write_bytes(b"PAR1 and no end")
     [outcome] = exported(record.url, out)
     assert (outcome.files, outcome.kept) == (2, 1)
-    assert files(out) == sorted([*NAMES, str(FOLDER / "manifest.json")])
+    assert files(out) == sorted([*NAMES, str(TOLD)])
 
 
 async def test_a_kill_between_manifest_and_file_is_made_good(
@@ -278,7 +278,7 @@ async def test_targets_that_are_taken(days: tuple[Record, Path], tmp_path: Path)
         exported(record.url, out)
     assert strange.read_bytes() == b"mine"
     assert exported(record.url, out, overwrite=True)[0].files == 2
-    told = out / FOLDER / "manifest.json"
+    told = out / TOLD
     told.write_text(json.dumps(json.loads(told.read_text()) | {"made_by": "me"}))
     with pytest.raises(LakeRefused, match=r"does not match its own checksum.*--force"):
         exported(record.url, out)

@@ -23,6 +23,7 @@ from records import DAY, SECOND, Record, record_on, trade
 from crypto_quant.errors import ConfigError
 from crypto_quant.lake.forms import FORMS
 from crypto_quant.manifest import Series, read
+from crypto_quant.market import fold_symbol
 
 FOREIGN = Path(__file__).parents[1] / "foreign"
 DAY_NS = int(DAY.timestamp()) * 10**9
@@ -40,7 +41,13 @@ async def record() -> AsyncIterator[Record]:
     async with record_on("postgresql") as lent:
         await lent.trades(TRADES)
         await lent.candles([DAY + n * 300 * SECOND for n in range(288)])
+        await lists(lent, "btcusdt", "BTC", "USDT")
         yield lent
+
+
+async def lists(record: Record, symbol: str, base: str, quote: str, venue: str = "spot") -> None:
+    """Have the record know the assets of a symbol."""
+    await record.execute("INSERT INTO symbols VALUES ($1, $2, $3, $4, 'TRADING', now())", venue, symbol, base, quote)
 
 
 def heard_ns() -> list[int]:
@@ -122,6 +129,56 @@ async def test_a_whole_file_follows_what_is_asked_for(record: Record, tmp_path: 
     assert len(read(tmp_path / "spot-btcusdt-trades.freqtrade.manifest.json").parts) == 1
 
 
+# names that fit two pairs: the longer quote asset would be the wrong one
+AMBIGUOUS = [
+    ("ADA", "EUR"), ("LUNA", "EUR"), ("THETA", "EUR"), ("GALA", "EUR"), ("BNB", "USD"), ("DOT", "USD"), ("HNT", "USDT"),
+    ("BTC", "FDUSD"), ("币安人生", "USDT"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("base", "quote"), AMBIGUOUS)
+async def test_freqtrade_has_the_pair_that_the_exchange_has(
+    record: Record, tmp_path: Path, base: str, quote: str
+) -> None:
+    symbol = fold_symbol(base + quote)
+    await record.trades([trade(n, DAY + n * HOUR_S * SECOND) for n in range(24)], symbol=symbol)
+    series = Series("spot", "trades", symbol)
+    with pytest.raises(ConfigError, match=f"never recorded: {base + quote}.*--pair {base + quote}=BASE/QUOTE"):
+        exported(record.url, tmp_path, "freqtrade", series)
+    assert files(tmp_path) == []
+    await lists(record, symbol, base, quote)
+    exported(record.url, tmp_path, "freqtrade", series)
+    assert f"{base}_{quote}-trades.feather" in files(tmp_path)
+
+
+async def test_a_person_gives_a_pair_and_a_wrong_one_is_made_again(record: Record, tmp_path: Path) -> None:
+    await record.trades([trade(n, DAY + n * HOUR_S * SECOND) for n in range(24)], symbol="adaeur")
+    series = Series("spot", "trades", "adaeur")
+    exported(record.url, tmp_path, "freqtrade", series, pairs=["ADAEUR=AD/AEUR"])
+    assert files(tmp_path)[0] == "AD_AEUR-trades.feather"
+    [outcome] = exported(record.url, tmp_path, "freqtrade", series, pairs=["adaeur=ada/eur"])
+    assert (outcome.files, outcome.kept) == (1, 0)
+    assert files(tmp_path)[0] == "ADA_EUR-trades.feather"
+    assert len(files(tmp_path)) == 2
+    [outcome] = exported(record.url, tmp_path, "freqtrade", series, pairs=["ADAEUR=ADA/EUR"])
+    assert (outcome.files, outcome.kept) == (0, 1)
+
+
+async def test_a_dated_contract_is_no_pair(record: Record, tmp_path: Path) -> None:
+    await record.trades([trade(n) for n in range(24)], symbol="btcusdt_260925", venue="usdm")
+    await lists(record, "btcusdt_260925", "BTC", "USDT", "usdm")
+    with pytest.raises(ConfigError, match="this contract is no pair: BTCUSDT_260925, of BTC and USDT"):
+        exported(record.url, tmp_path, "freqtrade", Series("usdm", "trades", "btcusdt_260925"))
+
+
+async def test_a_record_of_an_earlier_version_knows_no_pairs(record: Record, tmp_path: Path) -> None:
+    await record.execute("DROP TABLE symbols")
+    with pytest.raises(ConfigError, match="never recorded"):
+        exported(record.url, tmp_path, "freqtrade")
+    [outcome] = exported(record.url, tmp_path, "freqtrade", pairs=["BTCUSDT=BTC/USDT"])
+    assert outcome.files == 1
+
+
 async def test_nautilus(record: Record, tmp_path: Path) -> None:
     exported(record.url, tmp_path, "nautilus", BTC, BTC_5M)
     folder = tmp_path / "data/trade_tick/BTCUSDT.BINANCE"
@@ -162,7 +219,6 @@ WRONG = [
     ("tardis-csv", BTC_5M, "tardis-csv has no candles: .*It has trades"),
     ("hftbacktest", BTC_5M, "hftbacktest has no candles"),
     ("freqtrade", Series("coinm", "trades", "btcusd_perp"), "no coin-margined futures"),
-    ("freqtrade", Series("spot", "trades", "nothing"), "cannot tell the base asset"),
 ]
 
 

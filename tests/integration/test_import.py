@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from commands import program
 from databases import fresh_database
-from exports import BTC, BTC_5M, FOLDER, HOUR, everything, exported, imported, rich, three_days
+from exports import BTC, BTC_5M, FOLDER, HOUR, TOLD, everything, exported, imported, rich, three_days
 from records import DAY, Record, record_on, trade
 
 from crypto_quant.errors import ConfigError
@@ -133,7 +133,7 @@ async def test_a_harmed_file_is_told_by_name(
 
 async def test_manifests_that_do_not_hold(lake: tuple[Record, Path], tmp_path: Path) -> None:
     source, directory = lake
-    told = directory / FOLDER / "manifest.json"
+    told = directory / TOLD
     whole = told.read_bytes()
     document = json.loads(whole)
     document["parts"][0]["proven"][0]["last"] = 999  # would prove what is not there
@@ -170,7 +170,7 @@ async def test_what_is_no_lake_is_refused(lake: tuple[Record, Path], tmp_path: P
 async def test_a_seal_without_the_rows_is_no_proof(lake: tuple[Record, Path]) -> None:
     """A manifest made by hand, sealed and all, proves no id whose row is not in the file."""
     _, directory = lake
-    told = directory / FOLDER / "manifest.json"
+    told = directory / TOLD
     honest = read(told)
     parts = tuple(msgspec.structs.replace(part, proven=(Proven(0, 500, "stream"),)) for part in honest.parts)
     write_whole(told, encoded(msgspec.structs.replace(honest, parts=parts)))

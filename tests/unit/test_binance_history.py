@@ -18,7 +18,7 @@ from crypto_quant.binance.history import (
 )
 from crypto_quant.binance.venues import venue_spec
 from crypto_quant.errors import ConfigError, ExchangeUnavailable, RequestRefused, Throttled, UndecodableFrame
-from crypto_quant.market import DAY_S, NS_PER_MS, NS_PER_S, Candle, Timeframe, Venue
+from crypto_quant.market import DAY_S, NS_PER_MS, NS_PER_S, Candle, Listing, Timeframe, Venue
 from crypto_quant.seams import HttpAnswer
 
 SPOT = venue_spec(Venue.SPOT)
@@ -243,7 +243,7 @@ def test_exchange_info_of_spot_and_futures() -> None:
             {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": 6000},
         ],
         symbols=[
-            {"symbol": "BTCUSDT", "status": "TRADING", "filters": []},
+            {"symbol": "BTCUSDT", "status": "TRADING", "filters": [], "baseAsset": "BTC", "quoteAsset": "USDT"},
             {"symbol": "币安人生USDT", "status": "A_STATUS_OF_TOMORROW"},
             {"symbol": "BTCUSD_PERP", "contractStatus": "TRADING"},
             {"symbol": "NEWUSDT"},
@@ -258,6 +258,8 @@ def test_exchange_info_of_spot_and_futures() -> None:
         "BTCUSD_PERP": "TRADING",
         "NEWUSDT": "",
     }
+    assert parsed.listings[0] == Listing("BTCUSDT", "BTC", "USDT", "TRADING")
+    assert parsed.listings[2] == Listing("BTCUSD_PERP", "", "", "TRADING")
 
 
 @pytest.mark.parametrize("limit", [0, -5])

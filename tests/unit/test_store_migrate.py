@@ -16,6 +16,7 @@ RELEASED = {
     "0005_dropped": "9eeea6ea8103392a15b100834c0b7ee67066abef95c10d2ce7b3006c81a39e2c",
     "0006_seals": "5533d869f4fdba38411a6d4357ed535662efdaa753340aeb3d799fe59a6412fb",
     "0007_replica_identity": "26bb18b967023746143fbf6ca38c8877ae3f040bccf92f0e16b546a03c04831e",
+    "0008_symbols": "0b60ee1bebfb8210e0e887fc44ac20802be0b285b0b4a1c1e929cf29f185b2fc",
 }
 
 

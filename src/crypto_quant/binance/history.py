@@ -13,7 +13,7 @@ import msgspec
 
 from crypto_quant.binance.venues import VenueSpec
 from crypto_quant.errors import ConfigError, ExchangeUnavailable, RequestRefused, Throttled, UndecodableFrame
-from crypto_quant.market import NS_PER_MS, NS_PER_S, NS_PER_US, Candle, Timeframe, Venue, wire_symbol
+from crypto_quant.market import NS_PER_MS, NS_PER_S, NS_PER_US, Candle, Listing, Timeframe, Venue, wire_symbol
 from crypto_quant.rows import MICROSECONDS_FROM, is_decimal
 from crypto_quant.seams import HttpAnswer
 
@@ -54,11 +54,15 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class ExchangeInfo(msgspec.Struct, frozen=True):
-    """What exchangeInfo tells a recorder. ``symbols`` maps the exchange's symbol to its status ('' when untold)."""
+    """What exchangeInfo tells a recorder. ``symbols`` maps the exchange's symbol to its status ('' when untold).
+
+    ``listings`` has the assets of each besides.
+    """
 
     server_time_ns: int
     symbols: Mapping[str, str]
     weight_per_minute: int | None
+    listings: tuple[Listing, ...] = ()
 
 
 # -- requests ---------------------------------------------------------------------------------------------
@@ -220,6 +224,8 @@ class _SymbolRow(msgspec.Struct, rename="camel"):
     symbol: str
     status: str = ""
     contract_status: str = ""  # COIN-M's word for it
+    base_asset: str = ""
+    quote_asset: str = ""
 
 
 class _ExchangeInfo(msgspec.Struct, rename="camel"):
@@ -266,9 +272,13 @@ def parse_exchange_info(body: bytes) -> ExchangeInfo:
         for limit in info.rate_limits
         if (limit.rate_limit_type, limit.interval, limit.interval_num) == ("REQUEST_WEIGHT", "MINUTE", 1)
     ]
+    listings = tuple(
+        Listing(row.symbol, row.base_asset, row.quote_asset, row.status or row.contract_status) for row in info.symbols
+    )
     return ExchangeInfo(
         server_time_ns=_time_ns(info.server_time, "exchangeInfo"),
-        symbols={row.symbol: row.status or row.contract_status for row in info.symbols},
+        symbols={each.symbol: each.status for each in listings},
+        listings=listings,
         weight_per_minute=per_minute[0] if per_minute and per_minute[0] > 0 else None,
     )
 

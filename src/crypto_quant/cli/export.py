@@ -51,6 +51,11 @@ KINDS = ("trades", "candles")
     "--on-gap", type=click.Choice(("raise", "warn", "ignore")), default="raise", show_default=True,
     help="Where not all is there: export nothing, or what there is; the manifest says what is missing.",
 )  # fmt: skip
+@click.option(
+    "--pair", "pairs", multiple=True, metavar="SYMBOL=BASE/QUOTE",
+    help="For freqtrade: the assets of a symbol of which exchangeInfo was never recorded, as ADAEUR=ADA/EUR; "
+    "repeat for several.",
+)  # fmt: skip
 @click.option("--force", is_flag=True, help="Overwrite files that no manifest names, and manifests that are damaged.")
 @click.option("--json", "as_json", is_flag=True, help="The summary as JSON.")
 @database_url_option
@@ -66,6 +71,7 @@ def export(
     timeframes: tuple[str, ...],
     venue: str | None,
     on_gap: str,
+    pairs: tuple[str, ...],
     force: bool,
     as_json: bool,
     database_url: str | None,
@@ -94,7 +100,7 @@ def export(
     # Ctrl-C and kill end it in order: a file that is half written goes
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        sys.exit(_export(url, out, form, settings.venue.value, names, frames, days, on_gap, force, as_json))
+        sys.exit(_export(url, out, form, settings.venue.value, names, frames, days, on_gap, pairs, force, as_json))
     except KeyboardInterrupt:
         click.echo("Interrupted. The same command goes on from here.", err=True)
         sys.exit(130)
@@ -116,13 +122,19 @@ def _export(
     frames: Sequence[str],
     days: tuple[date | None, date | None],
     on_gap: str,
+    pairs: Sequence[str],
     force: bool,
     as_json: bool,
 ) -> int:
     from crypto_quant.lake.exporting import Exporter  # noqa: PLC0415 - heavy, and an extra
     from crypto_quant.lake.forms import FORMS  # noqa: PLC0415
     from crypto_quant.lake.origin import Origin  # noqa: PLC0415
+    from crypto_quant.lake.pairs import given_pairs  # noqa: PLC0415
     from crypto_quant.manifest import Series  # noqa: PLC0415
+
+    given = given_pairs(pairs)
+    if given and not FORMS[form].paired:
+        raise ConfigError(f"{form} names no pairs", subject="--pair", hint="Leave it out, or say --format freqtrade")
 
     series = [
         Series(venue, "candles" if frame else "trades", symbol, frame)
@@ -132,7 +144,7 @@ def _export(
     started = time.monotonic()
     with closing(Origin(url)) as origin, Bar("files") as bar:
         exporter = Exporter(
-            origin, FORMS[form], out, on_gap=on_gap, overwrite=force, progress=bar,
+            origin, FORMS[form], out, on_gap=on_gap, overwrite=force, progress=bar, pairs=given,
             made_by=f"crypto-quant {version('crypto-quant')}",
         )  # fmt: skip
         outcomes = exporter.run(series, *days)

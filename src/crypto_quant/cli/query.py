@@ -79,7 +79,7 @@ def _parquet(url: str, statement: str) -> None:
     from crypto_quant.reading.database import Database  # noqa: PLC0415
 
     with Database(url) as database:
-        table = database.sql(statement)
+        table = database.answer(statement)
     output = Output()
     output(encoded(table))
     output.flush()

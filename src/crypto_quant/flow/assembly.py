@@ -2,11 +2,12 @@
 
 import asyncio
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
 from crypto_quant import commands, events
+from crypto_quant.binance.history import ExchangeInfo
 from crypto_quant.binance.liveness import DEFAULT_LIMITS as DEFAULT_LIVENESS
 from crypto_quant.binance.liveness import LivenessLimits
 from crypto_quant.binance.session import DEFAULT_LIMITS, SessionLimits
@@ -205,9 +206,12 @@ def assemble(
     return Parts(pipeline, intake, writer, stats, len(names), len(plan) * settings.links)
 
 
-async def known_symbols(settings: Settings, rest: ExchangeRest, emit: Emit) -> tuple[list[str], int]:
+async def known_symbols(
+    settings: Settings, rest: ExchangeRest, emit: Emit, *, hear: Callable[[ExchangeInfo], None] = lambda _info: None
+) -> tuple[list[str], int]:
     """Return the symbols as stored, checked against the exchange, and the exchange's time (0: unknown).
 
+    ``hear`` is given what the exchange said. Without the check it is not asked.
     Raises ConfigError for unknown symbols, ExchangeUnavailable and Throttled when REST cannot be asked.
     """
     if not settings.check_symbols:
@@ -218,6 +222,7 @@ async def known_symbols(settings: Settings, rest: ExchangeRest, emit: Emit) -> t
         remedy = "The symbols cannot be checked. Mend --rest-url, or record them unchecked with --no-check-symbols"
         problem.hint = f"{problem.hint}. {remedy}" if problem.hint else remedy
         raise
+    hear(info)
     symbols = check_symbols(settings.symbols, info.symbols)
     for symbol, status in not_trading(symbols, info.symbols).items():
         emit(events.SymbolNotTrading(symbol=symbol, status=status))

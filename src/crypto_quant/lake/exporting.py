@@ -16,7 +16,9 @@ from crypto_quant.lake.disk import LakeRefused, checksum, draft, held, write_who
 from crypto_quant.lake.due import Unit, beyond, ns_of, units_of
 from crypto_quant.lake.form import Form
 from crypto_quant.lake.origin import Origin
+from crypto_quant.lake.pairs import Pair, pair_of
 from crypto_quant.manifest import (
+    NAME,
     LakeDamaged,
     Manifest,
     Missing,
@@ -55,9 +57,21 @@ class Exporter:
     """Exports series of a record into a directory, in one form."""
 
     def __init__(
-        self, origin: Origin, form: Form, out: Path, *, on_gap: str, overwrite: bool, made_by: str, progress: Progress
+        self,
+        origin: Origin,
+        form: Form,
+        out: Path,
+        *,
+        on_gap: str,
+        overwrite: bool,
+        made_by: str,
+        progress: Progress,
+        pairs: Mapping[str, Pair] | None = None,
     ) -> None:
+        """``pairs`` are base and quote assets that a person gives; others are taken from the record."""
         self._origin = origin
+        self._given = pairs or {}
+        self._pairs: dict[str, Pair] = {}
         self._form = form
         self._out = out
         self._on_gap = on_gap
@@ -73,6 +87,9 @@ class Exporter:
         """
         for series in wanted:
             self._form.check(series)
+            if self._form.paired:
+                self._pairs[series.symbol] = pair_of(series.symbol, self._given, self._origin.pair(series))
+        self._form = self._form.with_pairs(self._pairs)
         with held(self._out):
             due = {
                 series: units_of(series, self._origin.bounds(series), first, last, whole=self._form.whole)
@@ -90,6 +107,7 @@ class Exporter:
                 outcome = Outcome(series=series)
                 outcome.missing.update((each.start[:10], (each,)) for each in missing_of(beside[series]))
                 manifest = manifests[series]
+                self._move(series, manifest)
                 for unit in units:
                     self._progress(done, total, f"{series} {unit.day}")
                     manifest = self._make(series, unit, manifest, outcome)
@@ -105,6 +123,8 @@ class Exporter:
         settings = self._settings(series, units)
         new = Manifest(made_by=self._made_by, format=self._form.name, series=series, settings=settings)
         path = self._path(series)
+        if not path.exists():
+            path = self._former_path(series)
         if not path.exists():
             return new
         try:
@@ -135,6 +155,8 @@ class Exporter:
         return {part.day for part in parts if self._intact(manifest.series, part)}
 
     def _settings(self, series: Series, units: Sequence[Unit]) -> Mapping[str, str]:
+        if self._form.paired:  # what was named by another pair is made again
+            return {"pair": "/".join(self._pairs[series.symbol])}
         if not self._form.scaled:
             return {}
         price, size = self._origin.scales(series, units[0].start, units[-1].end)
@@ -142,6 +164,18 @@ class Exporter:
 
     def _path(self, series: Series) -> Path:
         return (self._out / self._form.folder(series) / self._form.manifest(series)).resolve()
+
+    def _former_path(self, series: Series) -> Path:
+        """Return where earlier versions put the manifest: among the data."""
+        return (self._out / self._form.folder(series) / NAME).resolve()
+
+    def _move(self, series: Series, manifest: Manifest) -> None:
+        """Take a manifest that lies among the data from there."""
+        former, path = self._former_path(series), self._path(series)
+        if former != path and former.exists():
+            if not path.exists():
+                write_whole(path, encoded(manifest))
+            former.unlink()
 
     # -- what lacks ---------------------------------------------------------------------------------------
 
@@ -207,7 +241,8 @@ class Exporter:
                 outcome.kept += 1
                 self._judge(series, unit, old.missing, outcome)
                 return manifest
-            with draft(folder, str(unit.day)) as file:
+            # where no reader of the data looks
+            with draft(self._path(series).parent, str(unit.day)) as file:
                 writer = self._form.writer(file, series, manifest.settings)
                 seen = _Seen(series)
                 for batch in batches:

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from crypto_quant.errors import ConfigError
 from crypto_quant.lake.disk import Draft
+from crypto_quant.lake.pairs import Pair
 from crypto_quant.manifest import NAME, Series
 from crypto_quant.market import wire_symbol
 
@@ -32,6 +33,13 @@ class Form:
     whole: ClassVar[bool] = False
     # whether its files cannot be told apart once there are exact scales to be told: see ``settings``
     scaled: ClassVar[bool] = False
+    # whether its names have base and quote asset apart: see ``with_pairs``
+    paired: ClassVar[bool] = False
+
+    def with_pairs(self, pairs: Mapping[str, Pair]) -> "Form":
+        """Return this format for series of these symbols (as stored), whose assets are known."""
+        del pairs
+        return self
 
     def check(self, series: Series) -> None:
         """Raise ConfigError for a series that this format has no place for."""

@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 from crypto_quant.errors import ConfigError
 from crypto_quant.lake.columns import nearest_floats, side
 from crypto_quant.lake.disk import Draft
-from crypto_quant.lake.form import Form, Writer, of_series, upper
-from crypto_quant.lake.pairs import pair_of
+from crypto_quant.lake.form import Form, Writer, of_series
+from crypto_quant.lake.pairs import Pair
 from crypto_quant.manifest import Series
 
 _CANDLES = pa.schema([
@@ -33,13 +33,20 @@ class Freqtrade(Form):
 
     name = "freqtrade"
     whole = True
+    paired = True
+
+    def __init__(self, pairs: Mapping[str, Pair] | None = None) -> None:
+        self._pairs = pairs or {}
+
+    def with_pairs(self, pairs: Mapping[str, Pair]) -> "Freqtrade":
+        """Return this format for these symbols."""
+        return Freqtrade(pairs)
 
     def check(self, series: Series) -> None:
-        """Raise ConfigError for a venue that freqtrade does not trade on, or a symbol that is no pair."""
+        """Raise ConfigError for a venue that freqtrade does not trade on."""
         super().check(series)
         if series.venue == "coinm":
             raise ConfigError("freqtrade has no coin-margined futures", subject=str(series))
-        pair_of(upper(series))
 
     def folder(self, series: Series) -> str:
         """Return the directory itself, of futures the one below it."""
@@ -51,7 +58,7 @@ class Freqtrade(Form):
 
     def file(self, series: Series, day: date, ends_ns: tuple[int, int]) -> str:
         """Return the name by which freqtrade looks for the pair."""
-        base, quote = pair_of(upper(series))
+        base, quote = self._pairs[series.symbol]
         futures = series.venue == "usdm"
         pair = f"{base}_{quote}_{quote}" if futures else f"{base}_{quote}"
         if series.timeframe is None:

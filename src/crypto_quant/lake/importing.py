@@ -17,7 +17,7 @@ from crypto_quant.continuity import RangeSet
 from crypto_quant.errors import ConfigError
 from crypto_quant.lake.disk import checksum
 from crypto_quant.lake.rowtext import lines, table_of
-from crypto_quant.manifest import NAME, LakeDamaged, Manifest, Part, Series, read
+from crypto_quant.manifest import LakeDamaged, Manifest, Part, Series, below, beside, read
 from crypto_quant.market import NS_PER_S, Timeframe
 from crypto_quant.reading.batches import runs_of, slots_of
 from crypto_quant.reading.decode import CANDLES, TRADES
@@ -73,7 +73,7 @@ def look(directory: Path, progress: Progress) -> Lake:
 
     Raises ConfigError when there is none.
     """
-    paths = sorted(directory.rglob(NAME)) if directory.is_dir() else []
+    paths = list(below(directory)) if directory.is_dir() else []
     if not paths:
         raise ConfigError(
             "there is no lake", subject=str(directory), hint="Give the --out of crypto-quant export --format parquet"
@@ -90,7 +90,9 @@ def look(directory: Path, progress: Progress) -> Lake:
                 "only parquet can be imported", subject=f"{path}: {manifest.format}", hint="Its prices are exact"
             )
         manifests.append((path, manifest))
-    due = [(path.parent, manifest.series, part) for path, manifest in manifests for part in manifest.parts if part.file]
+    due = [
+        (beside(path), manifest.series, part) for path, manifest in manifests for part in manifest.parts if part.file
+    ]
     files = []
     hashed, total = 0, sum(part.bytes for _, _, part in due)
     for folder, series, part in due:
@@ -99,11 +101,11 @@ def look(directory: Path, progress: Progress) -> Lake:
         progress(hashed, total, f"checking {path.name} of {series} {part.day}")
         files.append(Found(series, part, path, _damage(path, part)))
         hashed += part.bytes
-    named = {each.path for each in files}
+    named = {each.path.absolute() for each in files}
     strange += [
         f"{path}: no manifest names it"
         for path in sorted(directory.rglob("*.parquet"))
-        if path not in named and not path.name.startswith(".")
+        if path.absolute() not in named and not path.name.startswith(".")
     ]
     return Lake(manifests, files, strange)
 

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from crypto_quant.lake.columns import plain_text
 from crypto_quant.lake.disk import Draft
 from crypto_quant.lake.form import Form, Writer, frame_name
-from crypto_quant.manifest import Series
+from crypto_quant.manifest import APART, NAME, Series
 
 # so many rows are one row group: what a reader skips or takes at once, and what a writer holds in memory
 ROW_GROUP = 262_144
@@ -34,6 +34,12 @@ class _Partitioned(Form):
         """Return ``venue=spot/kind=trades/symbol=btcusdt``; of candles the timeframe is part of the kind."""
         kind = "trades" if series.timeframe is None else f"candles_{frame_name(series.timeframe)}"
         return f"venue={series.venue}/kind={kind}/symbol={quote(series.symbol, safe='')}"
+
+    def manifest(self, series: Series) -> str:
+        """Return a name that lies apart from the data, which others read as a directory."""
+        folder = self.folder(series)
+        up = "../" * (folder.count("/") + 1)
+        return f"{up}{APART}/{folder}/{NAME}"
 
     def file(self, series: Series, day: date, ends_ns: tuple[int, int]) -> str:
         """Return ``date=2026-10-01/trades.parquet``."""

@@ -63,6 +63,11 @@ class Origin(Database):
             tuple(Absent(*each) for each in absences),
         )  # fmt: skip
 
+    def pair(self, series: Series) -> tuple[str, str] | None:
+        """Return base and quote asset of a series' symbol as the exchange had them; None: nobody recorded it."""
+        with self._snapshot() as snapshot:
+            return self._worker.run(snapshot.pair(series.venue, series.symbol))
+
     def scales(self, series: Series, start: datetime | None, end: datetime | None) -> tuple[int, int]:
         """Return how many decimals the prices and the quantities (volumes) of a range need; reads all of them."""
         with self._snapshot() as snapshot:

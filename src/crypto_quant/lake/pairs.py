@@ -1,23 +1,51 @@
-"""``BTCUSDT`` taken apart: tools that write ``BTC/USDT`` ask where the one ends and the other begins."""
+"""``ADAEUR`` taken apart: tools that write ``ADA/EUR`` ask where the one asset ends and the other begins.
+
+The name alone does not tell (AEUR is an asset, too): the exchange says it, or a person does.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
 
 from crypto_quant.errors import ConfigError
+from crypto_quant.market import fold_symbol, wire_symbol
 
-# What the exchange quotes in, or has quoted in; of two that fit the longer one holds, as in BTCFDUSD.
-QUOTES = (
-    "FDUSD", "BFUSD", "USDT", "USDC", "BUSD", "TUSD", "USDP", "USDS", "USD1", "USDE", "EURI", "AEUR", "BIDR", "IDRT",
-    "BVND", "BKRW", "PAX", "DAI", "VAI", "UST", "BTC", "ETH", "BNB", "SOL", "XRP", "TRX", "DOGE", "DOT", "EUR", "GBP",
-    "AUD", "TRY", "BRL", "RUB", "UAH", "NGN", "ZAR", "PLN", "RON", "ARS", "MXN", "COP", "CZK", "JPY", "IDR", "USD",
-)  # fmt: skip
+Pair = tuple[str, str]  # base and quote asset
 
 
-def pair_of(symbol: str) -> tuple[str, str]:
-    """Return base and quote asset of a symbol as the exchange writes it. Raises ConfigError when no quote fits."""
-    fitting = [quote for quote in QUOTES if symbol.endswith(quote) and symbol != quote]
-    if not fitting:
+def given_pairs(texts: Iterable[str]) -> dict[str, Pair]:
+    """Return the pairs that a person gives as ``ADAEUR=ADA/EUR``, by symbol as it is stored. Raises ConfigError."""
+    found: dict[str, Pair] = {}
+    for text in texts:
+        match = re.fullmatch(r"\s*([^=/\s]+)\s*=\s*([^=/\s]+)/([^=/\s]+)\s*", text)
+        if match is None:
+            raise ConfigError("not a pair", subject=f"--pair {text}", hint="Give it as ADAEUR=ADA/EUR")
+        symbol, base, quote = (wire_symbol(each) for each in match.groups())
+        if base + quote != symbol:
+            raise ConfigError(
+                "this pair is not that symbol's", subject=f"--pair {text}", hint=f"{base}/{quote} is {base}{quote}"
+            )
+        if found.setdefault(fold_symbol(symbol), (base, quote)) != (base, quote):
+            raise ConfigError("two pairs for one symbol", subject=f"--pair {text}", hint="Give one")
+    return found
+
+
+def pair_of(symbol: str, given: Mapping[str, Pair], recorded: Pair | None) -> Pair:
+    """Return base and quote asset of a stored symbol: as given, or else as exchangeInfo had them.
+
+    Raises ConfigError when nobody has told, and for a contract that is no pair.
+    """
+    pair, name = given.get(symbol, recorded), wire_symbol(symbol)
+    if pair is None:
         raise ConfigError(
-            "cannot tell the base asset of this symbol from its quote asset",
-            subject=symbol,
+            "base and quote asset of this symbol were never recorded",
+            subject=name,
+            hint=f"Give them, as --pair {name}=BASE/QUOTE; `crypto-quant record` and `backfill` record them from "
+            "exchangeInfo at their start",
+        )
+    if "".join(pair) != name:
+        raise ConfigError(
+            "this contract is no pair",
+            subject=f"{name}, of {pair[0]} and {pair[1]}",
             hint="Export it as parquet or csv, which keep the symbol as it is",
         )
-    quote = max(fitting, key=len)
-    return symbol.removesuffix(quote), quote
+    return pair

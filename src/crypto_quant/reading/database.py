@@ -146,6 +146,10 @@ class Database:
         Tables: ``trades``, ``candles``, ``coverage`` and others, see docs/schema.md.
         """
         checked(as_, decimals)
+        return framed(self.answer(query, *values), as_, decimals)
+
+    def answer(self, query: str, *values: object) -> pa.Table:
+        """Return the same as an Arrow table for files: its decimals of 38 digits, whatever the values."""
         query = query.strip().rstrip(";").rstrip()
         if not query:
             raise ConfigError("the query is empty")
@@ -153,10 +157,9 @@ class Database:
             columns = self._worker.run(snapshot.columns(query))
             if anything.copyable(query):
                 rows = self._worker.blocks(lambda send: snapshot.copy_of(query, values, send))
-                table = anything.table_of(columns, rows)
-            else:
-                table = anything.table_of_rows(columns, self._worker.run(snapshot.rows_of(query, values)))
-        return framed(table, as_, decimals)
+                return anything.table_of(columns, rows)
+            return anything.table_of_rows(columns, self._worker.run(snapshot.rows_of(query, values)))
+        raise AssertionError("unreachable: nothing above is swallowed")
 
     # -- streams ------------------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """Whether an export holds what is about to be dropped, by its manifests and the checksums of its files.
 
-It talks with the export through files alone: ``manifest.json`` of each series, in any directory below the one given.
+It talks with the export through files alone: the manifest of each series below the directory given.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ def export_gate(directory: str) -> Gate:
             for path, exported in told:
                 for part in exported.parts:
                     proven = [(each.first, each.last) for each in part.proven]
-                    if _meets(proven, wanted) and (wrong := _wrong(path.parent, part)):
+                    if _meets(proven, wanted) and (wrong := _wrong(manifest.beside(path), part)):
                         return f"{_name(series)}: {wrong}"
                     for first, last in proven:
                         held.add(first, last)
@@ -54,7 +54,7 @@ def export_gate(directory: str) -> Gate:
 
 def _manifests(root: Path) -> dict[tuple[Table, Series], list[tuple[Path, Manifest]]]:
     found: dict[tuple[Table, Series], list[tuple[Path, Manifest]]] = {}
-    for path in sorted(root.rglob(manifest.NAME)):
+    for path in manifest.below(root):
         try:
             told = manifest.read(path)
         except LakeDamaged:

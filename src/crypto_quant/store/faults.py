@@ -103,6 +103,7 @@ def _grant_hint(said: str) -> str:
         ("for table coverage", "GRANT SELECT, INSERT, UPDATE, DELETE ON coverage, absences TO the user of the URL"),
         ("dropped", "GRANT SELECT ON dropped, candle_dropped, policies TO the user of the URL"),
         ("for table policies", "GRANT SELECT ON dropped, candle_dropped, policies TO the user of the URL"),
+        ("for table symbols", "GRANT SELECT, INSERT, UPDATE ON symbols TO the user of the URL"),
         ("for table", "GRANT SELECT, INSERT ON trades, candles, crypto_quant_schema TO the user of the URL"),
     )
     for words, grant in grants:

@@ -33,6 +33,7 @@ _NEEDED = {
     "policies": ("SELECT",),
     "seals": ("SELECT", "INSERT"),
     "seal_heads": ("SELECT", "INSERT", "UPDATE"),
+    "symbols": ("SELECT", "INSERT", "UPDATE"),
 }
 # Of ours that a recorder changes or empties: those that a publication includes, and that have no replica identity.
 _PUBLISHED = """

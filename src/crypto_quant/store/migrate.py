@@ -66,6 +66,9 @@ EXPECTED: Mapping[str, Mapping[str, str]] = {
         "venue": _TEXT, "symbol": _TEXT, "timeframe": _TEXT, "first_slot": _ID, "last_slot": _ID, "source": _TEXT,
         "newest": "boolean", "recorded_at": _TIME, "updated_at": _TIME,
     },
+    "symbols": {
+        "venue": _TEXT, "symbol": _TEXT, "base": _TEXT, "quote": _TEXT, "status": _TEXT, "seen_at": _TIME,
+    },
     "policies": {
         "table_name": _TEXT, "columnstore_after": "interval", "drop_after": "interval", "export_directory": _TEXT,
         "declared_at": _TIME,
@@ -83,6 +86,7 @@ EXPECTED: Mapping[str, Mapping[str, str]] = {
 _MADE_BY = {
     "coverage": 2, "absences": 2, "verdicts": 3, "candle_coverage": 4, "candle_absences": 4,
     "dropped": 5, "candle_dropped": 5, "policies": 5, "seals": 6, "seal_heads": 6,
+    "symbols": 8,
 }  # fmt: skip
 
 

@@ -272,6 +272,15 @@ class Snapshot:
         """Return the ids that were dropped on purpose, fetched again or not, as inclusive ranges, lowest first."""
         return await self._dropped("dropped", "id", (venue, symbol))
 
+    async def pair(self, venue: str, symbol: str) -> tuple[str, str] | None:
+        """Return base and quote asset of a symbol as exchangeInfo had them; None: it was not recorded what they are."""
+        if not await self._exists("symbols"):
+            return None
+        row = await self._connection.fetchrow(
+            "SELECT base, quote FROM symbols WHERE venue = $1 AND symbol = $2", venue, symbol
+        )
+        return None if row is None else (row[0], row[1])
+
     async def recorded(self) -> list[Recorded]:
         """Return what coverage knows of, by venue, symbol and kind."""
         found = []
