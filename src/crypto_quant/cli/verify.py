@@ -117,7 +117,7 @@ def verify(
         raise ConfigError("the file exists", subject=str(certificate), hint="Give another name, or --force")
     scope = Scope(venue, tuple(dict.fromkeys(fold_symbol(symbol) for symbol in symbols)))
     # to be repeated with --sample-seed, not to be secret
-    seed = random.randrange(2**32) if sample_seed is None else sample_seed  # noqa: S311
+    seed = random.Random().randrange(2**32) if sample_seed is None else sample_seed  # noqa: S311
     drawn = None if sample is None else (sample, seed)
     sys.exit(_run(_verify(settings, scope, days, deep or certificate is not None, as_json, certificate, force, drawn)))
 
