@@ -36,13 +36,13 @@ LEFT JOIN LATERAL (
 _OPENS = """
 SELECT (extract(epoch FROM time) * 1000000)::bigint FROM candles
 WHERE venue = $1 AND symbol = $2 AND timeframe = $3
-AND time >= to_timestamp($4::bigint) AND time <= to_timestamp($5::bigint) ORDER BY time"""
+AND time >= 'epoch'::timestamptz + $4::bigint * interval '1 microsecond'
+AND time <= 'epoch'::timestamptz + $5::bigint * interval '1 microsecond' ORDER BY time"""
 # A server that recovers from the crash of one of its processes goes on under the same start time, but begins its
 # counters anew.
 _SERVER = """
 SELECT pg_is_in_recovery(), format('%s, started %s, counting since %s', inet_server_addr(), pg_postmaster_start_time(),
     (SELECT stats_reset FROM pg_stat_bgwriter))"""
-_NS_PER_S = 1_000_000_000
 
 
 class StoreLedger:
@@ -102,7 +102,7 @@ class StoreLedger:
     async def candle_opens(self, venue: str, symbol: str, timeframe: str, first_ns: int, last_ns: int) -> Sequence[int]:
         """Return the open times (ns) of the candles stored from ``first_ns`` to ``last_ns``, both inclusive."""
         async with self._sink.reading() as connection:
-            rows = await connection.fetch(_OPENS, venue, symbol, timeframe, first_ns // _NS_PER_S, last_ns // _NS_PER_S)
+            rows = await connection.fetch(_OPENS, venue, symbol, timeframe, first_ns // 1000, last_ns // 1000)
         return [time_us * 1000 for (time_us,) in rows]
 
     async def server(self) -> str:
