@@ -29,7 +29,9 @@ class HistoryRun:
         A file that cannot be used is told in its outcome's ``failures`` and the others go on; what ails the store,
         the disk or the settings is raised. Cancelling is safe: what is committed is proven, and skipped next time.
         """
-        outcomes = [Outcome(one.symbol, str(one.stream), one.first, one.last, failures=[]) for one in wanted]
+        outcomes = [
+            Outcome(one.symbol, str(one.stream), one.first, one.last, failures=[], refused=[]) for one in wanted
+        ]
         try:
             async with asyncio.TaskGroup() as tasks:
                 for one, outcome in zip(wanted, outcomes, strict=True):
@@ -38,7 +40,16 @@ class HistoryRun:
                         tasks.create_task(self._unit(one, unit, outcome))
         except BaseExceptionGroup as group:
             raise _innermost(group) from group
+        for one, outcome in zip(wanted, outcomes, strict=True):
+            if one.stream.timeframe is None:
+                await self._settle(one, outcome)
         return outcomes
+
+    async def _settle(self, wanted: Wanted, outcome: Outcome) -> None:
+        try:
+            await self._trades.settle(wanted, outcome)
+        except (SetAsideError, ExchangeUnavailable) as problem:
+            outcome.failures.append(str(problem))
 
     async def _unit(self, wanted: Wanted, unit: ArchiveFile, outcome: Outcome) -> None:
         days = (min(unit.last, wanted.last) - max(unit.first, wanted.first)).days + 1

@@ -1,7 +1,6 @@
 """Deep history into the store: archives where there are files, REST where there are none, nothing that is proven."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -9,21 +8,17 @@ import msgspec
 
 from crypto_quant import events
 from crypto_quant.binance.archive import ArchiveFile, TradeLines, files_for
-from crypto_quant.binance.backhistory import PAGE, Page
+from crypto_quant.binance.backhistory import Page
 from crypto_quant.binance.streams import Stream
-from crypto_quant.continuity import Gap, Sequencer, Verdict, runs, without
-from crypto_quant.errors import RetryableError, SetAsideError
+from crypto_quant.continuity import Gap, RangeSet, Sequencer, Verdict, runs, without
+from crypto_quant.errors import ArchiveDamaged
 from crypto_quant.flow.archives import ArchiveShelf, ahead, read_trades
 from crypto_quant.flow.delivery import Delivery
+from crypto_quant.flow.loading_rest import ASKED_APART_S, TradesOverRest
 from crypto_quant.flow.rest import ExchangeRest
-from crypto_quant.market import Venue, day_ns, day_of
+from crypto_quant.market import Venue, day_of
 from crypto_quant.seams import Emit, Ledger, Lines, Quarantine, Source
 
-# the weight that a whole process may use, less what a recorder beside it wants
-_SHARE = 0.75
-_TRIES = 5
-_ASKED = 3
-_ASKED_APART_S = 1.0
 _ALL_IDS = 2**63 - 1
 
 # (share of a unit's days that is done now, what is being done)
@@ -49,6 +44,8 @@ class Outcome(msgspec.Struct):
 
     ``days_proven`` were complete before and were not read again. ``days_without_data`` have no file, and REST knows
     nothing of them either; ``days_unknown`` have no file, and REST could not be asked (futures serve 48 hours).
+    ``failures`` are errors that ended the load of a file, ``refused`` the files that could not be used: other sources
+    were asked for their days.
     """
 
     symbol: str
@@ -67,13 +64,24 @@ class Outcome(msgspec.Struct):
     missing: int = 0
     absent: int = 0
     failures: list[str] = []
+    refused: list[str] = []
+
+    def refuse(self, file: str, problem: ArchiveDamaged, emit: Emit) -> None:
+        """Note a file that cannot be used: what it would have brought is sought elsewhere."""
+        self.refused.append(str(problem))
+        emit(events.ArchiveFlaw(file=file, flaw=f"{problem.what}; not used, its days are sought elsewhere"))
+
+    def has_refused(self, file: str) -> bool:
+        """Return whether a file of that name could not be used."""
+        return any(file in text for text in self.refused)
 
 
 class TradeLoader:
     """Loads aggregate trades. ``now_ns`` is the exchange's time when it was made: no day after it exists.
 
     What is covered is neither fetched nor written again, so a run that was cut goes on where it stopped. Rows come in
-    pieces of some fifty thousand; each is committed with the ids that it proves.
+    pieces of some fifty thousand; each is committed with the ids that it proves. A source is believed for what it has
+    alone: what a month's file lacks is sought in the files of its days, and what these lack over REST.
     """
 
     def __init__(
@@ -87,9 +95,9 @@ class TradeLoader:
         now_ns: int,
         quarantine: Quarantine,
         emit: Emit,
-        asked_apart_s: float = _ASKED_APART_S,
+        asked_apart_s: float = ASKED_APART_S,
     ) -> None:
-        self._rest = rest
+        self._over_rest = TradesOverRest(rest, delivery, ledger, venue=venue, emit=emit, asked_apart_s=asked_apart_s)
         self._shelf = shelf
         self._delivery = delivery
         self._ledger = ledger
@@ -97,9 +105,9 @@ class TradeLoader:
         self._today = day_of(now_ns)
         self._quarantine = quarantine
         self._emit = emit
-        self._asked_apart_s = asked_apart_s
-        # per symbol and day: the first id at or after its begin; None: there is none, or REST cannot tell
-        self._begins: dict[tuple[str, date], Page | None] = {}
+        # per symbol: the ids that are known to lie in the days wanted, and those of them that REST was asked for
+        self._expected: dict[str, RangeSet] = {}
+        self._asked: dict[str, RangeSet] = {}
 
     def units(self, wanted: Wanted) -> list[ArchiveFile]:
         """Return the files that the wanted days are cut into; days without a file so far are told as daily ones."""
@@ -112,99 +120,147 @@ class TradeLoader:
 
     async def load(self, file: ArchiveFile, outcome: Outcome, progress: Progress) -> None:
         """Load the days of one file, over REST where there is no such file (yet)."""
-        bounds = await self._bounds(file)
         days = (file.last - file.first).days + 1
+        begin = await self._over_rest.begin(file.symbol, file.first)
+        bounds = await self._bounds(file, begin)
         if bounds is not None:
             if bounds.size <= 0:
                 outcome.days_without_data += days
                 return
+            self._expect(file.symbol, bounds)
             if not await self._open(file.symbol, bounds):
                 outcome.days_proven += days
                 return
-        path = None
-        if file.last < self._today:
-            progress(0.0, f"fetching {file.name}")
-            path = await self._shelf.fetch(file)
-        if path is not None:
-            holes = await self._file(file, path, outcome, progress)
-            outcome.files += 1
-            if bounds is not None:
-                holes = await self._open(file.symbol, bounds)
-            for hole in holes:
-                await self._over_rest(file.symbol, hole, outcome, f"not in {file.name}")
-            self._shelf.drop(path)
-        elif file.monthly:
+        content = await self._file(file, outcome, progress) if file.last < self._today else None
+        if content is None and file.monthly:
             for day in file.days():
                 await self.load(day, outcome, lambda share, what: progress(share / days, what))
-        elif bounds is None:
-            outcome.days_unknown += 1
-        else:
-            progress(0.0, f"REST {file.symbol} {file.first}")
-            for hole in await self._open(file.symbol, bounds):
-                await self._over_rest(file.symbol, hole, outcome, "")
+            return
+        if content is None:
+            if bounds is not None:
+                await self._rest_of(file.symbol, bounds, outcome, "", progress)
+            elif begin is not None and not outcome.has_refused(
+                file.name
+            ):  # REST has no trade since then, and the archive no file
+                outcome.days_without_data += 1
+            else:
+                outcome.days_unknown += 1
+            return
+        names = [file.name]
+        if file.monthly:
+            names += await self._days_lacking(file, content, bounds, outcome, progress)
+        bounds = bounds or content.ids
+        if bounds is not None:
+            self._expect(file.symbol, bounds)
+            await self._rest_of(file.symbol, bounds, outcome, f"not in {', '.join(names)}", progress)
+
+    async def settle(self, wanted: Wanted, outcome: Outcome) -> None:
+        """Look once more when all days are loaded: what is missing is what the coverage lacks between these ids.
+
+        Between two files that have all that their own days show there may be a hole still.
+        """
+        symbol = wanted.symbol
+        expected = self._expected.pop(symbol, RangeSet()).ranges()
+        asked = self._asked.pop(symbol, RangeSet())
+        if not expected:
+            return
+        bounds = Gap(expected[0][0], expected[-1][1])
+        for hole in await self._open(symbol, bounds):
+            for part in asked.missing(*hole):
+                await self._fill(symbol, part, outcome, "not in the files of the days around them")
+        self._asked.pop(symbol, None)
+        outcome.missing = sum(hole.size for hole in await self._open(symbol, bounds))
 
     # -- what is to be had --------------------------------------------------------------------------------
 
-    async def _bounds(self, file: ArchiveFile) -> Gap | None:
-        """Return the ids that the exchange printed in the days of a file; None when REST cannot tell."""
-        begin = await self._begin(file.symbol, file.first)
-        if begin is None:
+    async def _bounds(self, file: ArchiveFile, begin: Page | None) -> Gap | None:
+        """Return the ids that the exchange printed in the days of a file; None when REST cannot tell.
+
+        ``begin`` is a page of the first trade at or after the begin of these days.
+        """
+        if begin is None or not begin.ids:
             return None
-        if not begin.ids:
-            return Gap(0, -1)
-        if file.last >= self._today:
-            newest = await self._newest(file.symbol)
-            return None if newest is None else Gap(begin.ids[0], newest)
-        end = await self._begin(file.symbol, file.last + timedelta(days=1))
-        if end is None:
-            return None
-        if end.ids:
-            return Gap(begin.ids[0], end.ids[0] - 1)
-        newest = await self._newest(file.symbol)
+        if file.last < self._today:
+            end = await self._over_rest.begin(file.symbol, file.last + timedelta(days=1))
+            if end is None:
+                return None
+            if end.ids:
+                return Gap(begin.ids[0], end.ids[0] - 1)
+        newest = await self._over_rest.newest(file.symbol)
         return None if newest is None else Gap(begin.ids[0], newest)
 
-    async def _begin(self, symbol: str, day: date) -> Page | None:
-        """Return a page of the first trade at or after a day's begin, empty when there is none."""
-        if self._venue is not Venue.SPOT:
-            return None  # no day's begin lies within what futures look through
-        key = (symbol, day)
-        if key not in self._begins:
-            self._begins[key] = await self._ask(lambda: self._rest.first_agg_trade(symbol, day_ns(day), share=_SHARE))
-        return self._begins[key]
-
-    async def _newest(self, symbol: str) -> int | None:
-        page = await self._ask(lambda: self._rest.newest_agg_trade(symbol, share=_SHARE))
-        return page.ids[-1] if page is not None and page.ids else None
-
-    async def _ask(self, ask: Callable[[], Awaitable[Page]]) -> Page | None:
-        """Return the page; None when REST cannot give it, which has been told then. The archive may have the rows."""
-        try:
-            return await self._rest.insist("aggTrades", ask, _TRIES)
-        except RetryableError:
-            return None  # told with each try
-        except SetAsideError as problem:
-            self._emit(events.RestFailed(request="aggTrades", cause=str(problem), retry_in_s=None))
-            return None
+    def _expect(self, symbol: str, ids: Gap) -> None:
+        self._expected.setdefault(symbol, RangeSet()).add(*ids)
 
     async def _open(self, symbol: str, bounds: Gap) -> list[Gap]:
         """Return the ids that are neither stored nor proven absent."""
         return without(bounds, await self._ledger.covered(self._venue.value, symbol, bounds.first, bounds.last))
 
+    async def _rest_of(self, symbol: str, bounds: Gap, outcome: Outcome, elsewhere: str, progress: Progress) -> None:
+        """Ask REST for what is still open of these ids."""
+        for hole in await self._open(symbol, bounds):
+            progress(0.0, f"REST {symbol} from {hole.first}")
+            await self._fill(symbol, hole, outcome, elsewhere)
+
+    async def _fill(self, symbol: str, hole: Gap, outcome: Outcome, elsewhere: str) -> None:
+        self._asked.setdefault(symbol, RangeSet()).add(*hole)
+        fetched = await self._over_rest.fill(symbol, hole, elsewhere)
+        outcome.rows_read += fetched.rows
+        outcome.rows_from_rest += fetched.written
+        outcome.rows_written += fetched.written
+        outcome.absent += fetched.absent
+
+    async def _days_lacking(
+        self, month: ArchiveFile, content: "_Content", bounds: Gap | None, outcome: Outcome, progress: Progress
+    ) -> list[str]:
+        """Load the files of those days that a month's file lacks, in whole or in part; return their names."""
+        names = []
+        # days without any row come first: a hole beside them may be theirs alone
+        for empty in (True, False):
+            ids = bounds or content.ids
+            holes = await self._open(month.symbol, ids) if ids is not None else []
+            for day in month.days():
+                if content.has(day.first) is not empty and content.may_lack(day.first, holes, known=bounds is not None):
+                    loaded = await self._file(day, outcome, progress)
+                    if loaded is not None:
+                        names.append(day.name)
+                        content.add(loaded)
+        return names
+
     # -- a file -------------------------------------------------------------------------------------------
 
-    async def _file(self, file: ArchiveFile, path: Path, outcome: Outcome, progress: Progress) -> list[Gap]:
-        """Store a file's trades; return the holes in its ids."""
+    async def _file(self, file: ArchiveFile, outcome: Outcome, progress: Progress) -> "_Content | None":
+        """Store a file's trades; return what it holds, None when there is no such file, or none that can be used."""
+        progress(0.0, f"fetching {file.name}")
+        content = _Content()
+        try:
+            path = await self._shelf.fetch(file)
+            if path is None:
+                return None
+            try:
+                await self._store(file, path, content, outcome, progress)
+            finally:
+                self._shelf.drop(path)
+        except ArchiveDamaged as problem:
+            outcome.refuse(file.name, problem, self._emit)
+            return None
+        outcome.files += 1
+        return content
+
+    async def _store(
+        self, file: ArchiveFile, path: Path, content: "_Content", outcome: Outcome, progress: Progress
+    ) -> None:
         had = await self._ledger.covered(self._venue.value, file.symbol, 0, _ALL_IDS)
         seen = Sequencer()
         read = written = 0
         async for lines, share in ahead(read_trades(file, path)):
             read += len(lines.ids)
+            content.see(lines)
             written += await self._piece(file, lines, had, seen, outcome)
             progress(share, file.name)
         outcome.rows_read += read
         outcome.rows_written += written
         self._emit(events.ArchiveLoaded(file=file.name, rows=read, written=written))
-        return list(seen.gaps)
 
     async def _piece(
         self, file: ArchiveFile, lines: TradeLines, had: Sequence[tuple[int, int]], seen: Sequencer, outcome: Outcome
@@ -261,45 +317,64 @@ class TradeLoader:
                 rows.append(row)
         return ids, rows, TradeLines(ids_again, rows_again)
 
-    # -- REST ---------------------------------------------------------------------------------------------
 
-    async def _over_rest(self, symbol: str, hole: Gap, outcome: Outcome, elsewhere: str) -> None:
-        """Fill a hole by id. What REST jumps over, and the archive has not either (``elsewhere``), is absent."""
-        left = hole
-        while left.size > 0:
-            first, size = left.first, min(PAGE, left.size)
-            page = await self._ask(lambda: self._rest.agg_trades(symbol, first, size, share=_SHARE))  # noqa: B023
-            if page is None or not page.ids:
-                outcome.missing += left.size
-                return
-            held = page.upto(left.last)
-            proven = runs(held.ids)
-            receipt = await self._delivery.trades(symbol, held.row_ids, held.rows, proven, Source.REST)
-            outcome.rows_read += len(held.rows)
-            outcome.rows_from_rest += receipt.written
-            outcome.rows_written += receipt.written
-            reached = min(page.ids[-1], left.last)
-            for jumped in without(Gap(left.first, reached), proven):
-                if elsewhere and await self._jumps_again(symbol, jumped):
-                    await self._absent(symbol, jumped, f"REST jumped over them {_ASKED} times; {elsewhere}")
-                    outcome.absent += jumped.size
-                else:
-                    outcome.missing += jumped.size
-            left = Gap(reached + 1, left.last)
+class _Content:
+    """What files hold: of each day the lowest and the highest id."""
 
-    async def _jumps_again(self, symbol: str, gap: Gap) -> bool:
-        for _ in range(_ASKED - 1):
-            await asyncio.sleep(self._asked_apart_s)
-            page = await self._ask(lambda: self._rest.agg_trades(symbol, gap.first, 1, share=_SHARE))
-            if page is None or not page.ids or page.ids[0] <= gap.last:
-                return False
-        return True
+    def __init__(self) -> None:
+        self._days: dict[date, tuple[int, int]] = {}
 
-    async def _absent(self, symbol: str, gap: Gap, proof: str) -> None:
-        await self._ledger.record_absence(self._venue.value, symbol, gap.first, gap.last, proof)
-        self._emit(
-            events.TradesAbsent(venue=self._venue.value, symbol=symbol, first=gap.first, last=gap.last, proof=proof)
-        )
+    @property
+    def ids(self) -> Gap | None:
+        """The lowest and the highest id of all; None when there is none."""
+        spans = self._days.values()
+        return Gap(min(low for low, _ in spans), max(high for _, high in spans)) if spans else None
+
+    def see(self, lines: TradeLines) -> None:
+        """Take account of the rows of a piece."""
+        days = {bytes(row[:10]) for row in _ends(lines.rows)}
+        if len(days) == 1 and lines.ids:
+            self._see(days.pop(), lines.ids[0], lines.ids[-1])
+        elif days:
+            for number, row in zip(*lines, strict=True):
+                if row:
+                    self._see(row[:10], number, number)
+
+    def _see(self, day: bytes, first: int, last: int) -> None:
+        key = date.fromisoformat(day.decode())
+        low, high = self._days.get(key, (first, last))
+        self._days[key] = min(low, first), max(high, last)
+
+    def add(self, other: "_Content") -> None:
+        """Take account of what another file holds."""
+        for day, (first, last) in other._days.items():
+            low, high = self._days.get(day, (first, last))
+            self._days[day] = min(low, first), max(high, last)
+
+    def has(self, day: date) -> bool:
+        """Return whether there is a row of a day."""
+        return day in self._days
+
+    def may_lack(self, day: date, holes: Sequence[Gap], *, known: bool) -> bool:
+        """Return whether rows of a day may be lacking: it has none, or a hole begins, ends or lies in it.
+
+        ``known``: ``holes`` are all that there are; else a day without a row may have been one with trades.
+        """
+        if day not in self._days and not known:
+            return True
+        before = max((high for at, (_, high) in self._days.items() if at < day), default=-1)
+        after = min((low for at, (low, _) in self._days.items() if at > day), default=_ALL_IDS)
+        return any(hole.first < after and hole.last > before for hole in holes)
+
+
+def _ends(rows: Sequence[bytes]) -> list[bytes]:
+    """Return rows among which there is one of each day, as far as it can be told without dividing the text.
+
+    Rows that rise in id rise in time but for a few at midnight: those two days then show among the ends of the parts.
+    """
+    if isinstance(rows, Lines):
+        return [part[at : at + 10] for part in rows.parts for at in (0, part.rfind(b"\n", 0, len(part) - 1) + 1)]
+    return [row[:10] for row in rows if row]
 
 
 class _Inside:
