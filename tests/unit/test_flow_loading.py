@@ -54,6 +54,10 @@ class Memory:
     async def covered(self, _venue: str, _symbol: str, first: int, last: int) -> Sequence[tuple[int, int]]:
         return self.known.within(first, last)
 
+    async def stored(self, _venue: str, _symbol: str, first: int, last: int) -> Sequence[tuple[int, int]]:
+        absent = RangeSet((low, high) for low, high, _ in self.absent)
+        return [tuple(part) for low, high in self.known.within(first, last) for part in absent.missing(low, high)]
+
     async def record_absence(self, _venue: str, _symbol: str, first: int, last: int, proof: str) -> None:
         self.absent.append((first, last, proof))
         self.known.add(first, last)

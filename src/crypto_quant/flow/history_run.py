@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from datetime import date
 
 from crypto_quant.binance.archive import ArchiveFile
+from crypto_quant.continuity import Gap
 from crypto_quant.errors import ExchangeUnavailable, SetAsideError
 from crypto_quant.flow.loading import Outcome, TradeLoader, Wanted
 from crypto_quant.flow.loading_candles import CandleLoader
@@ -44,6 +46,18 @@ class HistoryRun:
             if one.stream.timeframe is None:
                 await self._settle(one, outcome)
         return outcomes
+
+    async def trades_again(self, symbol: str, absent: Sequence[Gap], days: Sequence[date]) -> int:
+        """Ask again for ids that are recorded as absent, in files of some days and over REST; return the new rows."""
+        outcome = Outcome(symbol, "aggTrade", min(days, default=date.min), max(days, default=date.min), refused=[])
+        await self._trades.again(symbol, absent, days, outcome)
+        return outcome.rows_written
+
+    async def candles_again(self, wanted: Wanted, absent: Sequence[Gap]) -> int:
+        """Ask again for absent slots, in files of the wanted days and over REST; return the new rows."""
+        outcome = Outcome(wanted.symbol, str(wanted.stream), wanted.first, wanted.last, refused=[])
+        await self._candles.again(wanted, absent, outcome)
+        return outcome.rows_written
 
     async def _settle(self, wanted: Wanted, outcome: Outcome) -> None:
         try:

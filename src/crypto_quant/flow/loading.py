@@ -7,9 +7,10 @@ from pathlib import Path
 import msgspec
 
 from crypto_quant import events
-from crypto_quant.binance.archive import ArchiveFile, TradeLines, files_for
+from crypto_quant.binance.archive import ArchiveFile, TradeLines, files_around, files_for
 from crypto_quant.binance.backhistory import Page
 from crypto_quant.binance.streams import Stream
+from crypto_quant.binance.venues import StreamKind
 from crypto_quant.continuity import Gap, RangeSet, Sequencer, Verdict, runs, without
 from crypto_quant.errors import ArchiveDamaged
 from crypto_quant.flow.archives import ArchiveShelf, ahead, read_trades
@@ -171,6 +172,23 @@ class TradeLoader:
         self._asked.pop(symbol, None)
         outcome.missing = sum(hole.size for hole in await self._open(symbol, bounds))
 
+    async def again(self, symbol: str, absent: Sequence[Gap], days: Sequence[date], outcome: Outcome) -> None:
+        """Ask every source again for ids that are recorded as absent: the files of these days, and REST.
+
+        What comes is stored, and is absent no more.
+        """
+        stream = Stream(StreamKind.AGG_TRADE)
+        left = list(absent)
+        files = (
+            each for day in days for each in files_around(ArchiveFile(self._venue, symbol, stream, day, day, False))
+        )
+        for file in dict.fromkeys(files):
+            if left and file.last < self._today and await self._file(file, outcome, _unseen) is not None:
+                left = await self._not_stored(symbol, left)
+        for gap in left:
+            await self._fill(symbol, gap, outcome, "")
+        self._asked.pop(symbol, None)
+
     # -- what is to be had --------------------------------------------------------------------------------
 
     async def _bounds(self, file: ArchiveFile, begin: Page | None) -> Gap | None:
@@ -195,6 +213,13 @@ class TradeLoader:
     async def _open(self, symbol: str, bounds: Gap) -> list[Gap]:
         """Return the ids that are neither stored nor proven absent."""
         return without(bounds, await self._ledger.covered(self._venue.value, symbol, bounds.first, bounds.last))
+
+    async def _not_stored(self, symbol: str, gaps: Sequence[Gap]) -> list[Gap]:
+        """Return what of these ids is not stored, be it recorded as absent or not."""
+        venue = self._venue.value
+        return [
+            part for gap in gaps for part in without(gap, await self._ledger.stored(venue, symbol, gap.first, gap.last))
+        ]
 
     async def _rest_of(self, symbol: str, bounds: Gap, outcome: Outcome, elsewhere: str, progress: Progress) -> None:
         """Ask REST for what is still open of these ids."""
@@ -250,7 +275,8 @@ class TradeLoader:
     async def _store(
         self, file: ArchiveFile, path: Path, content: "_Content", outcome: Outcome, progress: Progress
     ) -> None:
-        had = await self._ledger.covered(self._venue.value, file.symbol, 0, _ALL_IDS)
+        # what was said to be absent and is in a file after all is stored like other rows
+        had = await self._ledger.stored(self._venue.value, file.symbol, 0, _ALL_IDS)
         seen = Sequencer()
         read = written = 0
         async for lines, share in ahead(read_trades(file, path)):
@@ -316,6 +342,10 @@ class TradeLoader:
                 ids.append(number)
                 rows.append(row)
         return ids, rows, TradeLines(ids_again, rows_again)
+
+
+def _unseen(_share: float, _what: str) -> None:
+    """Show no progress."""
 
 
 class _Content:

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from crypto_quant import events
-from crypto_quant.binance.archive import ArchiveFile, files_for, read_candles
+from crypto_quant.binance.archive import ArchiveFile, files_around, files_for, read_candles
 from crypto_quant.binance.history import closed_only
 from crypto_quant.continuity import Gap, RangeSet
 from crypto_quant.errors import ArchiveDamaged, RetryableError, SetAsideError, UndecodableFrame
@@ -75,6 +75,27 @@ class CandleLoader:
         answered = await self._over_rest(part, outcome, sure=bool(files) or self._is_recent(part))
         if lacking := await self._lacking(part, part.slots):
             await self._judge(part, lacking, files if answered else [], outcome, answered=answered)
+
+    async def again(self, wanted: Wanted, absent: Sequence[Gap], outcome: Outcome) -> None:
+        """Ask every source again for slots that are recorded as absent: the files of the wanted days, and REST.
+
+        What comes is stored, and is absent no more.
+        """
+        part = _Part(wanted, wanted.first, wanted.last, self._now_ns)
+        held = RangeSet(absent)
+        files: dict[ArchiveFile, None] = {}
+        for number in range(wanted.days):
+            day = wanted.first + timedelta(days=number)
+            slots = part.of(day, day, self._now_ns).slots
+            if slots.size > 0 and held.within(*slots):
+                one = ArchiveFile(self._venue, wanted.symbol, wanted.stream, day, day, False)
+                files.update(dict.fromkeys(files_around(one)))
+        for file in files:
+            if file.last < self._today:
+                await self._file(file, part, outcome, lambda _share, _what: None)
+        for page in _pages(absent):
+            if await self._fetch(part, page, outcome) is None:
+                return
 
     async def _judge(
         self, part: "_Part", lacking: Sequence[Gap], files: Sequence[ArchiveFile], outcome: Outcome, *, answered: bool
@@ -173,18 +194,24 @@ class CandleLoader:
             if fruitless:
                 await asyncio.sleep(self._asked_apart_s)
             for page in _pages(lacking):
-                candles = await self._ask(part, page)
-                if candles is None:
+                if await self._fetch(part, page, outcome) is None:
                     return False
-                receipt = await self._delivery.candles(part.wanted_of(candles, self._now_ns), Source.REST)
-                outcome.rows_read += len(candles)
-                outcome.rows_written += receipt.written
-                outcome.rows_from_rest += receipt.written
             before, lacking = _size(lacking), await self._lacking(part, part.slots)
             fruitless = fruitless + 1 if _size(lacking) == before else 0
             if not sure and before == part.slots.size == _size(lacking):
                 break
         return True
+
+    async def _fetch(self, part: "_Part", slots: Gap, outcome: Outcome) -> int | None:
+        """Store what REST has of some slots; return how many candles that are, None when REST does not tell."""
+        candles = await self._ask(part, slots)
+        if candles is None:
+            return None
+        receipt = await self._delivery.candles(part.wanted_of(candles, self._now_ns), Source.REST)
+        outcome.rows_read += len(candles)
+        outcome.rows_written += receipt.written
+        outcome.rows_from_rest += receipt.written
+        return len(candles)
 
     async def _ask(self, part: "_Part", slots: Gap) -> list[Candle] | None:
         """Return the candles that open within slots, wherever in them; None when REST does not tell."""

@@ -55,8 +55,9 @@ async def extend(connection: Reading, covered: Iterable[Covered]) -> list[Covere
 
     Call it in a READ COMMITTED transaction, after its rows were stored and as its last work: the series' newest
     ranges stay locked until it ends. What was covered keeps the source that covered it first. One statement when each
-    series' range continues its newest one, at most four otherwise, whatever the number of series. Raises ValueError
-    for a range that is none, before anything of its table is done.
+    series' range continues its newest one, at most six otherwise, whatever the number of series. What is recorded as
+    absent and is added now is absent no more. Raises ValueError for a range that is none, before anything of its table
+    is done.
     """
     ids: dict[Series, list[Claim]] = {}
     slots: dict[Series, list[Claim]] = {}

@@ -17,6 +17,14 @@ SELECT greatest(first_id, $3::bigint), least(last_id, $4::bigint) FROM (
     SELECT first_id, last_id FROM absences WHERE venue = $1 AND symbol = $2
 ) AS known
 WHERE last_id >= $3 AND first_id <= $4 ORDER BY 1"""
+_STORED = """
+SELECT greatest(first_id, $3::bigint), least(last_id, $4::bigint) FROM coverage
+WHERE venue = $1 AND symbol = $2 AND last_id >= $3 AND first_id <= $4 ORDER BY 1"""
+_TIMES_AROUND = """
+SELECT (SELECT (extract(epoch FROM "time") * 1000000)::bigint FROM trades
+        WHERE venue = $1 AND symbol = $2 AND trade_id < $3 ORDER BY trade_id DESC LIMIT 1),
+       (SELECT (extract(epoch FROM "time") * 1000000)::bigint FROM trades
+        WHERE venue = $1 AND symbol = $2 AND trade_id > $4 ORDER BY trade_id LIMIT 1)"""
 # rows of so many series are looked through in one statement, which must not take long
 _SERIES_AT_ONCE = 50
 # the oldest candle from a time on, and the newest of all
@@ -55,6 +63,18 @@ class StoreLedger:
         """Return the inclusive ranges proven within ``first`` to ``last``: stored, or known to be nowhere."""
         async with self._sink.reading() as connection:
             return [tuple(row) for row in await connection.fetch(_COVERED, venue, symbol, first, last)]
+
+    async def stored(self, venue: str, symbol: str, first: int, last: int) -> Sequence[tuple[int, int]]:
+        """Return the inclusive ranges proven to be stored within ``first`` to ``last``."""
+        async with self._sink.reading() as connection:
+            return [tuple(row) for row in await connection.fetch(_STORED, venue, symbol, first, last)]
+
+    async def times_around(self, venue: str, symbol: str, first: int, last: int) -> tuple[int | None, int | None]:
+        """Return the times (ns) of the stored trades next to some ids (inclusive), below and above; None: there is
+        none."""
+        async with self._sink.reading() as connection:
+            before, after = await connection.fetchrow(_TIMES_AROUND, venue, symbol, first, last)
+        return before and before * 1000, after and after * 1000
 
     async def record_absence(self, venue: str, symbol: str, first: int, last: int, proof: str) -> None:
         """Record that no source has these ids (inclusive), unless some of them have come meanwhile."""
