@@ -15,6 +15,7 @@ from crypto_quant.continuity import Gap, RangeSet, Sequencer, Verdict, runs, wit
 from crypto_quant.errors import ArchiveDamaged
 from crypto_quant.flow.archives import ArchiveShelf, ahead, read_trades
 from crypto_quant.flow.delivery import Delivery
+from crypto_quant.flow.loading_content import Content
 from crypto_quant.flow.loading_rest import ASKED_APART_S, TradesOverRest
 from crypto_quant.flow.rest import ExchangeRest
 from crypto_quant.market import Venue, day_of
@@ -236,7 +237,7 @@ class TradeLoader:
         outcome.absent += fetched.absent
 
     async def _days_lacking(
-        self, month: ArchiveFile, content: "_Content", bounds: Gap | None, outcome: Outcome, progress: Progress
+        self, month: ArchiveFile, content: Content, bounds: Gap | None, outcome: Outcome, progress: Progress
     ) -> list[str]:
         """Load the files of those days that a month's file lacks, in whole or in part; return their names."""
         names = []
@@ -254,10 +255,10 @@ class TradeLoader:
 
     # -- a file -------------------------------------------------------------------------------------------
 
-    async def _file(self, file: ArchiveFile, outcome: Outcome, progress: Progress) -> "_Content | None":
+    async def _file(self, file: ArchiveFile, outcome: Outcome, progress: Progress) -> Content | None:
         """Store a file's trades; return what it holds, None when there is no such file, or none that can be used."""
         progress(0.0, f"fetching {file.name}")
-        content = _Content()
+        content = Content()
         try:
             path = await self._shelf.fetch(file)
             if path is None:
@@ -273,7 +274,7 @@ class TradeLoader:
         return content
 
     async def _store(
-        self, file: ArchiveFile, path: Path, content: "_Content", outcome: Outcome, progress: Progress
+        self, file: ArchiveFile, path: Path, content: Content, outcome: Outcome, progress: Progress
     ) -> None:
         # what was said to be absent and is in a file after all is stored like other rows
         had = await self._ledger.stored(self._venue.value, file.symbol, 0, _ALL_IDS)
@@ -346,65 +347,6 @@ class TradeLoader:
 
 def _unseen(_share: float, _what: str) -> None:
     """Show no progress."""
-
-
-class _Content:
-    """What files hold: of each day the lowest and the highest id."""
-
-    def __init__(self) -> None:
-        self._days: dict[date, tuple[int, int]] = {}
-
-    @property
-    def ids(self) -> Gap | None:
-        """The lowest and the highest id of all; None when there is none."""
-        spans = self._days.values()
-        return Gap(min(low for low, _ in spans), max(high for _, high in spans)) if spans else None
-
-    def see(self, lines: TradeLines) -> None:
-        """Take account of the rows of a piece."""
-        days = {bytes(row[:10]) for row in _ends(lines.rows)}
-        if len(days) == 1 and lines.ids:
-            self._see(days.pop(), lines.ids[0], lines.ids[-1])
-        elif days:
-            for number, row in zip(*lines, strict=True):
-                if row:
-                    self._see(row[:10], number, number)
-
-    def _see(self, day: bytes, first: int, last: int) -> None:
-        key = date.fromisoformat(day.decode())
-        low, high = self._days.get(key, (first, last))
-        self._days[key] = min(low, first), max(high, last)
-
-    def add(self, other: "_Content") -> None:
-        """Take account of what another file holds."""
-        for day, (first, last) in other._days.items():
-            low, high = self._days.get(day, (first, last))
-            self._days[day] = min(low, first), max(high, last)
-
-    def has(self, day: date) -> bool:
-        """Return whether there is a row of a day."""
-        return day in self._days
-
-    def may_lack(self, day: date, holes: Sequence[Gap], *, known: bool) -> bool:
-        """Return whether rows of a day may be lacking: it has none, or a hole begins, ends or lies in it.
-
-        ``known``: ``holes`` are all that there are; else a day without a row may have been one with trades.
-        """
-        if day not in self._days and not known:
-            return True
-        before = max((high for at, (_, high) in self._days.items() if at < day), default=-1)
-        after = min((low for at, (low, _) in self._days.items() if at > day), default=_ALL_IDS)
-        return any(hole.first < after and hole.last > before for hole in holes)
-
-
-def _ends(rows: Sequence[bytes]) -> list[bytes]:
-    """Return rows among which there is one of each day, as far as it can be told without dividing the text.
-
-    Rows that rise in id rise in time but for a few at midnight: those two days then show among the ends of the parts.
-    """
-    if isinstance(rows, Lines):
-        return [part[at : at + 10] for part in rows.parts for at in (0, part.rfind(b"\n", 0, len(part) - 1) + 1)]
-    return [row[:10] for row in rows if row]
 
 
 class _Inside:
