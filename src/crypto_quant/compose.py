@@ -3,7 +3,7 @@
 import asyncio
 import os
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import date
 from importlib.metadata import version
@@ -208,11 +208,19 @@ class History(msgspec.Struct, frozen=True):
 
 @asynccontextmanager
 async def open_history(
-    settings: Settings, first: date, last: date, *, jobs: int, emit: Emit, report: Report
+    settings: Settings,
+    first: date,
+    last: date,
+    *,
+    jobs: int,
+    emit: Emit,
+    report: Report,
+    accepted: Collection[str] = (),
 ) -> AsyncIterator[History]:
     """Check symbols, streams and days against the exchange, open the database, and yield what loads them.
 
-    ``first`` and ``last`` are inclusive days, UTC. Raises ConfigError for symbols, streams and days that cannot be,
+    ``first`` and ``last`` are inclusive days, UTC. ``accepted`` are names of archive files that are used though their
+    checksum is wrong. Raises ConfigError for symbols, streams and days that cannot be,
     and the store's errors when the database cannot be used.
     """
     if settings.database_url is None:
@@ -225,7 +233,7 @@ async def open_history(
     http = AiohttpClient()
     try:
         rest = ExchangeRest(spec, rest_base(settings.rest_url or spec.rest_url), http, emit, rng)
-        shelf = _shelf(settings, http, emit, rng)
+        shelf = _shelf(settings, http, emit, rng, accepted)
         heard: list[ExchangeInfo] = []
         symbols, now_ns = await known_symbols(settings, rest, emit, hear=heard.append)
         now_ns = now_ns or SystemClock().now_ns()
@@ -275,9 +283,11 @@ async def open_sampler(
         await http.close()
 
 
-def _shelf(settings: Settings, http: AiohttpClient, emit: Emit, rng: random.Random) -> ArchiveShelf:
+def _shelf(
+    settings: Settings, http: AiohttpClient, emit: Emit, rng: random.Random, accepted: Collection[str] = ()
+) -> ArchiveShelf:
     base = archive_base(settings.archive_url or ARCHIVE_URL)
-    return ArchiveShelf(base, http, data_dir(settings) / "archive", emit, rng)
+    return ArchiveShelf(base, http, data_dir(settings) / "archive", emit, rng, accepted)
 
 
 async def _exchange_time(rest: ExchangeRest, emit: Emit) -> int:

@@ -354,10 +354,12 @@ class Sequencer:
 
 
 def slot_opened(timeframe: Timeframe, open_ns: int) -> int | None:
-    """Return the slot that a candle with this open time fills; None when it opens off the raster or before 1970."""
+    """Return the slot that a candle with this open time fills: the one in which it opens; None before 1970.
+
+    The exchange's own candles have opened off the raster of their timeframe, for a day and a half of February 2018.
+    """
     slot = timeframe.slot(open_ns)
-    on_raster = timeframe is Timeframe.D3 or timeframe.slot_open_ns(slot) == open_ns
-    return slot if on_raster and slot >= 0 else None
+    return slot if slot >= 0 else None
 
 
 class CandleClock:

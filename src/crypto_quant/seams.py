@@ -269,6 +269,10 @@ class Ledger(Protocol):
         """Return the inclusive ranges proven within ``first`` to ``last``: stored, or known to be nowhere."""
         ...
 
+    async def stored(self, venue: str, symbol: str, first: int, last: int) -> Sequence[tuple[int, int]]:
+        """Return the inclusive ranges proven to be stored within ``first`` to ``last``."""
+        ...
+
     async def record_absence(self, venue: str, symbol: str, first: int, last: int, proof: str) -> None:
         """Record that no source has these ids (inclusive); ``proof`` says in words who was asked."""
         ...

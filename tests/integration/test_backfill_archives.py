@@ -208,19 +208,22 @@ async def test_a_cut_download_goes_on_and_a_wrong_checksum_is_tried_once_more(
 
 
 @pytest.mark.parametrize("flaw", ["checksum", "truncated"])
-async def test_a_file_that_stays_wrong_is_named_and_the_others_are_loaded(
+async def test_a_file_that_stays_wrong_is_named_and_other_sources_are_asked(
     postgres_url: str, exchange: SimulatedExchange, tmp_path: Path, flaw: str
 ) -> None:
     exchange.faults.archive(flaw, name="BTCUSDT")
     wrong, right = await load_history(
         postgres_url, exchange, tmp_path, YESTERDAY, YESTERDAY, symbols=("btcusdt", "ethusdt")
     )
-    assert len(wrong.failures) == 1
-    assert "BTCUSDT-aggTrades-2026-09-30.zip" in wrong.failures[0]
-    assert "twice" in wrong.failures[0]
-    assert await ids_of(postgres_url) == []
-    assert right.failures == []
-    assert await ids_of(postgres_url, "ethusdt") == day_one(exchange, "ETHUSDT")
+    [refusal] = wrong.refused
+    assert "BTCUSDT-aggTrades-2026-09-30.zip" in refusal
+    assert "twice" in refusal
+    assert (wrong.failures, wrong.missing, wrong.files) == ([], 0, 0)
+    assert await coverage_of(postgres_url) == [(day_one(exchange)[0], day_one(exchange)[-1], "rest")]
+    assert (right.failures, right.refused) == ([], [])
+    assert await coverage_of(postgres_url, "ethusdt") == [
+        (day_one(exchange, "ETHUSDT")[0], day_one(exchange, "ETHUSDT")[-1], "archive")
+    ]
 
 
 async def test_candles_of_archives_and_of_rest(database_url: str, exchange: SimulatedExchange, tmp_path: Path) -> None:
@@ -286,8 +289,11 @@ async def test_the_program(timescale_url: str, exchange: SimulatedExchange, tmp_
     assert done.stderr == ""
     exchange.faults.archive("checksum")
     failed = await run("--from", "2026-09-29", "--stream", "kline_5m")
-    assert failed.returncode == 1
+    assert failed.returncode == 3  # before the market began REST has none, and no file says so
     assert "BTCUSDT-5m-2026-09-30.zip" in failed.stdout
+    accepted = await run("--stream", "kline_15m", "--accept", "BTCUSDT-15m-2026-09-30.zip")
+    assert accepted.returncode == 0
+    assert [one["files"] for one in json.loads(accepted.stdout)["outcomes"]] == [0, 0, 1]
     wrong = await run("--to", "2026-09-01")
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert wrong.stderr.startswith("crypto-quant: the days end before they begin")

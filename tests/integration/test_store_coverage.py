@@ -117,6 +117,36 @@ async def test_an_absence_needs_a_proof_and_no_coverage(sink: TimescaleSink, con
     assert await coverage.gaps(connection, "spot", "nothing") == []
 
 
+@pytest.mark.parametrize(
+    ("come", "left"),
+    [
+        # the newest range goes on: one statement in all
+        ((20, 24), [(0, 9), (25, 29), (40, 44), (45, 49)]),
+        ((20, 49), [(0, 9)]),
+        ((3, 5), [(0, 2), (6, 9), (20, 29), (40, 44), (45, 49)]),
+        ((0, 9), [(20, 29), (40, 44), (45, 49)]),
+        ((25, 46), [(0, 9), (20, 24), (47, 49)]),
+        ((30, 39), [(0, 9), (20, 29), (40, 44), (45, 49)]),
+    ],
+)
+async def test_what_is_stored_is_absent_no_more(
+    sink: TimescaleSink, connection: asyncpg.Connection, come: tuple[int, int], left: list[tuple[int, int]]
+) -> None:
+    await sink.write(batch(10, 19))
+    async with connection.transaction():
+        for first, last in ((0, 9), (20, 29), (40, 44), (45, 49)):
+            for symbol in ("s0usdt", "s1usdt"):
+                await coverage.record_absence(connection, "spot", symbol, first, last, f"asked for {first}")
+    known = await connection.fetch("SELECT proof, proven_at FROM absences WHERE symbol = 's0usdt' ORDER BY first_id")
+    await sink.write(batch(*come, symbols=1))
+    assert await coverage.load_absences(connection, "spot", ["s0usdt"]) == {"s0usdt": left}
+    # what is left keeps its proof, and other symbols keep all
+    assert set(await connection.fetch("SELECT proof, proven_at FROM absences WHERE symbol = 's0usdt'")) <= set(known)
+    others = await coverage.load_absences(connection, "spot", ["s1usdt"])
+    assert others == {"s1usdt": [(0, 9), (20, 29), (40, 44), (45, 49)]}
+    await assert_coverage_is_the_rows(connection)
+
+
 async def test_where_a_range_came_from_is_kept(sink: TimescaleSink, connection: asyncpg.Connection) -> None:
     def of(source: Source, first: int, last: int) -> Batch:
         plain = batch(first, last, symbols=1)

@@ -354,12 +354,12 @@ def test_a_stored_candle_shows_the_raster_of_3d() -> None:
     ("timeframe", "open_ns", "slot"),
     [
         (Timeframe.M1, NOON, NOON // MINUTE),
-        (Timeframe.M1, NOON + S, None),
+        (Timeframe.M1, NOON + S, NOON // MINUTE),
         (Timeframe.M1, -MINUTE, None),
         (Timeframe.W1, -3 * DAY_S * S, 0),
-        (Timeframe.W1, 0, None),
+        (Timeframe.W1, 0, 0),
         (Timeframe.MO1, 31 * DAY_S * S, 1),
-        (Timeframe.MO1, 32 * DAY_S * S, None),
+        (Timeframe.MO1, 32 * DAY_S * S, 1),
         (Timeframe.D3, 4 * DAY_S * S, 1),
     ],
 )

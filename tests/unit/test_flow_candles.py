@@ -301,6 +301,20 @@ async def test_a_long_outage_is_fetched_by_the_page_and_each_candle_once() -> No
     assert bench.stats.candles_fetched == 2500
 
 
+async def test_candles_off_their_raster_are_those_of_their_slots() -> None:
+    def shifted(url: str, params: Mapping[str, str]) -> HttpAnswer:
+        answer = all_but()(url, params)
+        rows = [[row[0] + 14_789, *row[1:]] for row in json.loads(answer.body)]
+        return HttpAnswer(200, {}, json.dumps([row for row in rows if row[0] <= int(params["endTime"])]).encode())
+
+    bench = Bench(shifted)
+    await bench.at(0)
+    await bench.at(330, looks=4)
+    assert bench.minutes() == [0, 1, 2, 3, 4]
+    assert bench.ledger.absent == []
+    assert len(bench.http.asked) == 1
+
+
 async def test_a_page_that_fails_leaves_the_rest_for_the_next_look() -> None:
     bench = Bench(all_but(), ExchangeUnavailable("gone"), all_but(), timeframe=Timeframe.S1)
     await bench.at(0)

@@ -78,6 +78,14 @@ def _daily(like: ArchiveFile, day: date) -> ArchiveFile:
     return ArchiveFile(like.venue, like.symbol, like.stream, day, day, False)
 
 
+def files_around(day: ArchiveFile) -> list[ArchiveFile]:
+    """Return the files that may hold what a daily file holds: itself, where there are such, and its month's."""
+    begin = day.first.replace(day=1)
+    end = begin.replace(day=monthrange(begin.year, begin.month)[1])
+    month = ArchiveFile(day.venue, day.symbol, day.stream, begin, end, True)
+    return [month] if day.stream.timeframe in _MONTHLY_ONLY else [day, month]
+
+
 def files_for(venue: Venue, symbol: str, stream: Stream, first: date, last: date, today: date) -> list[ArchiveFile]:
     """Return the files that hold the days ``first`` to ``last`` (inclusive), as far as they can be published.
 

@@ -111,19 +111,20 @@ def klines_requests(
 ) -> Iterator[Request]:
     """Yield the requests that together cover an inclusive range of open times, oldest first.
 
-    Each asks for just as many candles as it spans, and on COIN-M for less than the 200 days that are its limit.
+    Each asks for just as many candles as it spans, and on COIN-M for no more than the 200 days that are its limit.
+    Each reaches to the begin of the next one: candles have opened off their raster.
     """
     most_days_ns = 200 * 86_400 * NS_PER_S
     start = first_open_ns
     while start <= last_open_ns:
-        end, count = start, 1
-        while count < _KLINES_LIMIT:
+        end, count = timeframe.next_open_ns(start), 1
+        while count < _KLINES_LIMIT and end <= last_open_ns:
             following = timeframe.next_open_ns(end)
-            if following > last_open_ns or (spec.venue is Venue.COINM and following - start >= most_days_ns):
+            if spec.venue is Venue.COINM and following - start > most_days_ns:
                 break
             end, count = following, count + 1
-        yield klines_request(spec, symbol, timeframe, start, end, count)
-        start = timeframe.next_open_ns(end)
+        yield klines_request(spec, symbol, timeframe, start, min(end - 1, last_open_ns), count)
+        start = end
 
 
 # -- answers ----------------------------------------------------------------------------------------------

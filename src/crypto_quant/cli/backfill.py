@@ -50,6 +50,13 @@ _SWITCH_S = 0.0002
     help="Check the symbols against exchangeInfo first; symbols that are gone have archives still. [default: check]",
 )
 @click.option("--jobs", type=click.IntRange(1, 16), default=3, show_default=True, help="Files at work at once.")
+@click.option(
+    "--accept",
+    "accepted",
+    multiple=True,
+    metavar="FILE",
+    help="Use this archive file though its checksum is wrong, for example BTCUSDT-aggTrades-2021-03-04.zip.",
+)
 @click.option("--json", "as_json", is_flag=True, help="The summary as JSON.")
 @click.option("--log-level", type=click.Choice(log.LEVELS, case_sensitive=False), help="[default: WARNING]")
 @click.option("--log-format", type=click.Choice(log.FORMATS), help="[default: auto]")
@@ -59,6 +66,7 @@ def backfill(
     first: str,
     last: str,
     jobs: int,
+    accepted: tuple[str, ...],
     as_json: bool,
     config: Path | None,
     **flags: Any,  # noqa: ANN401
@@ -74,7 +82,7 @@ def backfill(
     settings = load(given, os.environ, config)
     if not settings.symbols:
         raise ConfigError("no symbol", hint="Name at least one, as in: crypto-quant backfill btcusdt --from … --to …")
-    sys.exit(run(settings, _day(first, "--from"), _day(last, "--to"), jobs=jobs, as_json=as_json))
+    sys.exit(run(settings, _day(first, "--from"), _day(last, "--to"), jobs=jobs, as_json=as_json, accepted=accepted))
 
 
 def _day(text: str, option: str) -> date:
@@ -86,7 +94,9 @@ def _day(text: str, option: str) -> date:
     raise ConfigError("not a date", subject=f"{option} {text}", hint="Write it as 2026-09-01")
 
 
-def run(settings: Settings, first: date, last: date, *, jobs: int, as_json: bool) -> int:
+def run(
+    settings: Settings, first: date, last: date, *, jobs: int, as_json: bool, accepted: tuple[str, ...] = ()
+) -> int:
     """Load as told; return the exit code."""
     # a file is read in a thread while rows are sent: let the sender have its turn at once, not after 5 ms
     sys.setswitchinterval(_SWITCH_S)
@@ -95,10 +105,12 @@ def run(settings: Settings, first: date, last: date, *, jobs: int, as_json: bool
     if settings.database_url is None:
         settings = msgspec.structs.replace(settings, database_url=embedded_url(settings))
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        return runner.run(_backfill(settings, first, last, jobs, as_json))
+        return runner.run(_backfill(settings, first, last, jobs, as_json, accepted))
 
 
-async def _backfill(settings: Settings, first: date, last: date, jobs: int, as_json: bool) -> int:
+async def _backfill(
+    settings: Settings, first: date, last: date, jobs: int, as_json: bool, accepted: tuple[str, ...]
+) -> int:
     emit = log.setup(settings.log_level, settings.log_format)
     started = time.monotonic()
     total = 0.0
@@ -108,7 +120,9 @@ async def _backfill(settings: Settings, first: date, last: date, jobs: int, as_j
         bar(done, total, what)
 
     with Upgrade(emit) as upgrade, bar:
-        async with open_history(settings, first, last, jobs=jobs, emit=upgrade, report=report) as history:
+        async with open_history(
+            settings, first, last, jobs=jobs, emit=upgrade, report=report, accepted=accepted
+        ) as history:
             total = float(sum(one.days for one in history.wanted))
             loading = asyncio.ensure_future(history.run.run(history.wanted))
             # Ctrl-C ends it in order: what is committed is proven, downloads go on where they stopped
@@ -143,6 +157,7 @@ def _tell(outcomes: list[Outcome], took_s: float, as_json: bool) -> None:
     for one in outcomes:
         words = [f"{one.rows_written:,} rows new of {one.rows_read:,} read"]
         words += [f"{one.files} files"] if one.files else []
+        words += [f"{len(one.refused)} files not used"] if one.refused else []
         words += [f"{one.rows_from_rest:,} over REST"] if one.rows_from_rest else []
         words += [f"{one.days_proven} days were complete"] if one.days_proven else []
         words += [f"{one.days_without_data} days without data"] if one.days_without_data else []
@@ -154,4 +169,6 @@ def _tell(outcomes: list[Outcome], took_s: float, as_json: bool) -> None:
         click.echo(f"{one.symbol} {one.stream} {one.first} to {one.last}: {', '.join(words)}")
         for failure in one.failures:
             click.echo(f"  failed: {failure}")
+        for refusal in one.refused:
+            click.echo(f"  not used: {refusal}")
     click.echo(f"{rows:,} rows in {took_s:,.1f} s, {rows / max(took_s, 1e-9):,.0f} a second")

@@ -148,7 +148,7 @@ def _candle_details(out: Console, report: Report) -> None:
             where = f"{left.slots:,} candles, {left.first_open} to {left.last_open}"
             out.print(f"DROPPED   {name}: {where}, on purpose, by {left.source}")
         if each.misplaced:
-            out.print(f"DIFFERS   {name}: {each.misplaced:,} candles do not open where this timeframe does")
+            out.print(f"MISPLACED {name}: {each.misplaced:,} candles do not open where this timeframe does")
         for verdict in each.verdicts[:_SHOWN_MAX]:
             opens = verdict.open_text
             out.print(

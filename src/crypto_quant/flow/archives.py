@@ -5,7 +5,7 @@ import hashlib
 import random
 import zipfile
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -38,14 +38,26 @@ _NO_FILE = (403, 404)  # a bucket that may not be listed says 403 for what it do
 
 
 class ArchiveShelf:
-    """Keeps files of the archive in a directory; what is there and verified is not fetched again."""
+    """Keeps files of the archive in a directory; what is there and verified is not fetched again.
 
-    def __init__(self, base_url: str, http: Http, directory: Path, emit: Emit, rng: random.Random) -> None:
+    ``accepted`` are names of files that are used though they do not match their checksum, told each time.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        http: Http,
+        directory: Path,
+        emit: Emit,
+        rng: random.Random,
+        accepted: Collection[str] = (),
+    ) -> None:
         self._base_url = base_url
         self._http = http
         self._directory = directory
         self._emit = emit
         self._rng = rng
+        self._accepted = accepted
         self._fetching: dict[str, asyncio.Lock] = {}
 
     async def fetch(self, file: ArchiveFile) -> Path | None:
@@ -90,6 +102,11 @@ class ArchiveShelf:
             if found == told:
                 part.replace(done)
                 return done
+            if attempt == 2 and file.name in self._accepted:
+                part.replace(done)
+                flaw = f"SHA-256 is {found}, CHECKSUM says {told}; used because it was accepted by name"
+                self._emit(events.ArchiveFlaw(file=file.name, flaw=flaw))
+                return done
             part.unlink(missing_ok=True)
             if attempt == 1:
                 flaw = f"SHA-256 is {found[:12]}…, CHECKSUM says {told[:12]}…; fetched again"
@@ -97,7 +114,8 @@ class ArchiveShelf:
         raise ArchiveDamaged(
             "a file of the archive does not match its checksum, twice",
             subject=file.name,
-            hint="It may be being replaced right now: try again later",
+            hint="Its days are sought elsewhere. It may be being replaced right now: try again later. "
+            f"If it stays so, `--accept {file.name}` uses it as it is",
         )
 
     def drop(self, path: Path) -> None:

@@ -158,14 +158,17 @@ class CandleKeeper:
             )
             return False
         self._pauses.pop(series, None)
-        closed = {candle.open_ns: candle for candle in closed_only(candles, self._intake.exchange_ns)}
-        had = {candle.open_ns for candle in candles}
         clock = self._intake.clocks[series]
+        # by slot: a candle may open off the raster
+        closed = {clock.slot(each.open_ns): each for each in closed_only(candles, self._intake.exchange_ns)}
+        had = {clock.slot(each.open_ns) for each in candles}
         for open_ns in wanted:
-            if open_ns in closed and self._intake.candle(closed[open_ns], clock, "rest"):
+            candle = closed.get(clock.slot(open_ns))
+            if candle is not None and self._intake.candle(candle, clock, "rest"):
                 self._intake.count_fetched()
-        gone = [open_ns for open_ns in wanted if open_ns not in had and self._not_there(series, open_ns)]
-        sure_before_ns = min(max(closed, default=0), self._intake.exchange_ns - _SURE_AFTER_NS)
+        gone = [open_ns for open_ns in wanted if clock.slot(open_ns) not in had and self._not_there(series, open_ns)]
+        newest_ns = clock.open_ns(max(closed)) if closed else 0
+        sure_before_ns = min(newest_ns, self._intake.exchange_ns - _SURE_AFTER_NS)
         await self._record_absent(series, [open_ns for open_ns in gone if open_ns < sure_before_ns])
         return True
 

@@ -172,7 +172,7 @@ def _arrivals_within(arrivals: Iterable[Arrival], start: int, end: int) -> list[
 def slots_covered_by(stored: Iterable[CandleStored]) -> list[Covered]:
     """Return the slots of candles as ranges, given the events that will tell of them: those stand beside their rows.
 
-    Slots that follow each other within a series and source make one range. A candle off its raster fills none.
+    Slots that follow each other within a series and source make one range.
     """
     ranges: dict[tuple[str, str, str, str], list[tuple[int, int]]] = {}
     for each in stored:

@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from datetime import date
 
 from crypto_quant.binance.archive import ArchiveFile
+from crypto_quant.continuity import Gap
 from crypto_quant.errors import ExchangeUnavailable, SetAsideError
 from crypto_quant.flow.loading import Outcome, TradeLoader, Wanted
 from crypto_quant.flow.loading_candles import CandleLoader
@@ -29,7 +31,9 @@ class HistoryRun:
         A file that cannot be used is told in its outcome's ``failures`` and the others go on; what ails the store,
         the disk or the settings is raised. Cancelling is safe: what is committed is proven, and skipped next time.
         """
-        outcomes = [Outcome(one.symbol, str(one.stream), one.first, one.last, failures=[]) for one in wanted]
+        outcomes = [
+            Outcome(one.symbol, str(one.stream), one.first, one.last, failures=[], refused=[]) for one in wanted
+        ]
         try:
             async with asyncio.TaskGroup() as tasks:
                 for one, outcome in zip(wanted, outcomes, strict=True):
@@ -38,7 +42,28 @@ class HistoryRun:
                         tasks.create_task(self._unit(one, unit, outcome))
         except BaseExceptionGroup as group:
             raise _innermost(group) from group
+        for one, outcome in zip(wanted, outcomes, strict=True):
+            if one.stream.timeframe is None:
+                await self._settle(one, outcome)
         return outcomes
+
+    async def trades_again(self, symbol: str, absent: Sequence[Gap], days: Sequence[date]) -> int:
+        """Ask again for ids that are recorded as absent, in files of some days and over REST; return the new rows."""
+        outcome = Outcome(symbol, "aggTrade", min(days, default=date.min), max(days, default=date.min), refused=[])
+        await self._trades.again(symbol, absent, days, outcome)
+        return outcome.rows_written
+
+    async def candles_again(self, wanted: Wanted, absent: Sequence[Gap]) -> int:
+        """Ask again for absent slots, in files of the wanted days and over REST; return the new rows."""
+        outcome = Outcome(wanted.symbol, str(wanted.stream), wanted.first, wanted.last, refused=[])
+        await self._candles.again(wanted, absent, outcome)
+        return outcome.rows_written
+
+    async def _settle(self, wanted: Wanted, outcome: Outcome) -> None:
+        try:
+            await self._trades.settle(wanted, outcome)
+        except (SetAsideError, ExchangeUnavailable) as problem:
+            outcome.failures.append(str(problem))
 
     async def _unit(self, wanted: Wanted, unit: ArchiveFile, outcome: Outcome) -> None:
         days = (min(unit.last, wanted.last) - max(unit.first, wanted.first)).days + 1

@@ -1,29 +1,26 @@
 """Deep history into the store: archives where there are files, REST where there are none, nothing that is proven."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 
 import msgspec
 
 from crypto_quant import events
-from crypto_quant.binance.archive import ArchiveFile, TradeLines, files_for
-from crypto_quant.binance.backhistory import PAGE, Page
+from crypto_quant.binance.archive import ArchiveFile, TradeLines, files_around, files_for
+from crypto_quant.binance.backhistory import Page
 from crypto_quant.binance.streams import Stream
-from crypto_quant.continuity import Gap, Sequencer, Verdict, runs, without
-from crypto_quant.errors import RetryableError, SetAsideError
+from crypto_quant.binance.venues import StreamKind
+from crypto_quant.continuity import Gap, RangeSet, Sequencer, Verdict, runs, without
+from crypto_quant.errors import ArchiveDamaged
 from crypto_quant.flow.archives import ArchiveShelf, ahead, read_trades
 from crypto_quant.flow.delivery import Delivery
+from crypto_quant.flow.loading_content import Content
+from crypto_quant.flow.loading_rest import ASKED_APART_S, TradesOverRest
 from crypto_quant.flow.rest import ExchangeRest
-from crypto_quant.market import Venue, day_ns, day_of
+from crypto_quant.market import Venue, day_of
 from crypto_quant.seams import Emit, Ledger, Lines, Quarantine, Source
 
-# the weight that a whole process may use, less what a recorder beside it wants
-_SHARE = 0.75
-_TRIES = 5
-_ASKED = 3
-_ASKED_APART_S = 1.0
 _ALL_IDS = 2**63 - 1
 
 # (share of a unit's days that is done now, what is being done)
@@ -49,6 +46,8 @@ class Outcome(msgspec.Struct):
 
     ``days_proven`` were complete before and were not read again. ``days_without_data`` have no file, and REST knows
     nothing of them either; ``days_unknown`` have no file, and REST could not be asked (futures serve 48 hours).
+    ``failures`` are errors that ended the load of a file, ``refused`` the files that could not be used: other sources
+    were asked for their days.
     """
 
     symbol: str
@@ -67,13 +66,24 @@ class Outcome(msgspec.Struct):
     missing: int = 0
     absent: int = 0
     failures: list[str] = []
+    refused: list[str] = []
+
+    def refuse(self, file: str, problem: ArchiveDamaged, emit: Emit) -> None:
+        """Note a file that cannot be used: what it would have brought is sought elsewhere."""
+        self.refused.append(str(problem))
+        emit(events.ArchiveFlaw(file=file, flaw=f"{problem.what}; not used, its days are sought elsewhere"))
+
+    def has_refused(self, file: str) -> bool:
+        """Return whether a file of that name could not be used."""
+        return any(file in text for text in self.refused)
 
 
 class TradeLoader:
     """Loads aggregate trades. ``now_ns`` is the exchange's time when it was made: no day after it exists.
 
     What is covered is neither fetched nor written again, so a run that was cut goes on where it stopped. Rows come in
-    pieces of some fifty thousand; each is committed with the ids that it proves.
+    pieces of some fifty thousand; each is committed with the ids that it proves. A source is believed for what it has
+    alone: what a month's file lacks is sought in the files of its days, and what these lack over REST.
     """
 
     def __init__(
@@ -87,9 +97,9 @@ class TradeLoader:
         now_ns: int,
         quarantine: Quarantine,
         emit: Emit,
-        asked_apart_s: float = _ASKED_APART_S,
+        asked_apart_s: float = ASKED_APART_S,
     ) -> None:
-        self._rest = rest
+        self._over_rest = TradesOverRest(rest, delivery, ledger, venue=venue, emit=emit, asked_apart_s=asked_apart_s)
         self._shelf = shelf
         self._delivery = delivery
         self._ledger = ledger
@@ -97,9 +107,9 @@ class TradeLoader:
         self._today = day_of(now_ns)
         self._quarantine = quarantine
         self._emit = emit
-        self._asked_apart_s = asked_apart_s
-        # per symbol and day: the first id at or after its begin; None: there is none, or REST cannot tell
-        self._begins: dict[tuple[str, date], Page | None] = {}
+        # per symbol: the ids that are known to lie in the days wanted, and those of them that REST was asked for
+        self._expected: dict[str, RangeSet] = {}
+        self._asked: dict[str, RangeSet] = {}
 
     def units(self, wanted: Wanted) -> list[ArchiveFile]:
         """Return the files that the wanted days are cut into; days without a file so far are told as daily ones."""
@@ -112,99 +122,172 @@ class TradeLoader:
 
     async def load(self, file: ArchiveFile, outcome: Outcome, progress: Progress) -> None:
         """Load the days of one file, over REST where there is no such file (yet)."""
-        bounds = await self._bounds(file)
         days = (file.last - file.first).days + 1
+        begin = await self._over_rest.begin(file.symbol, file.first)
+        bounds = await self._bounds(file, begin)
         if bounds is not None:
             if bounds.size <= 0:
                 outcome.days_without_data += days
                 return
+            self._expect(file.symbol, bounds)
             if not await self._open(file.symbol, bounds):
                 outcome.days_proven += days
                 return
-        path = None
-        if file.last < self._today:
-            progress(0.0, f"fetching {file.name}")
-            path = await self._shelf.fetch(file)
-        if path is not None:
-            holes = await self._file(file, path, outcome, progress)
-            outcome.files += 1
-            if bounds is not None:
-                holes = await self._open(file.symbol, bounds)
-            for hole in holes:
-                await self._over_rest(file.symbol, hole, outcome, f"not in {file.name}")
-            self._shelf.drop(path)
-        elif file.monthly:
+        content = await self._file(file, outcome, progress) if file.last < self._today else None
+        if content is None and file.monthly:
             for day in file.days():
                 await self.load(day, outcome, lambda share, what: progress(share / days, what))
-        elif bounds is None:
-            outcome.days_unknown += 1
-        else:
-            progress(0.0, f"REST {file.symbol} {file.first}")
-            for hole in await self._open(file.symbol, bounds):
-                await self._over_rest(file.symbol, hole, outcome, "")
+            return
+        if content is None:
+            if bounds is not None:
+                await self._rest_of(file.symbol, bounds, outcome, "", progress)
+            elif begin is not None and not outcome.has_refused(
+                file.name
+            ):  # REST has no trade since then, and the archive no file
+                outcome.days_without_data += 1
+            else:
+                outcome.days_unknown += 1
+            return
+        names = [file.name]
+        if file.monthly:
+            names += await self._days_lacking(file, content, bounds, outcome, progress)
+        bounds = bounds or content.ids
+        if bounds is not None:
+            self._expect(file.symbol, bounds)
+            await self._rest_of(file.symbol, bounds, outcome, f"not in {', '.join(names)}", progress)
+
+    async def settle(self, wanted: Wanted, outcome: Outcome) -> None:
+        """Look once more when all days are loaded: what is missing is what the coverage lacks between these ids.
+
+        Between two files that have all that their own days show there may be a hole still.
+        """
+        symbol = wanted.symbol
+        expected = self._expected.pop(symbol, RangeSet()).ranges()
+        asked = self._asked.pop(symbol, RangeSet())
+        if not expected:
+            return
+        bounds = Gap(expected[0][0], expected[-1][1])
+        for hole in await self._open(symbol, bounds):
+            for part in asked.missing(*hole):
+                await self._fill(symbol, part, outcome, "not in the files of the days around them")
+        self._asked.pop(symbol, None)
+        outcome.missing = sum(hole.size for hole in await self._open(symbol, bounds))
+
+    async def again(self, symbol: str, absent: Sequence[Gap], days: Sequence[date], outcome: Outcome) -> None:
+        """Ask every source again for ids that are recorded as absent: the files of these days, and REST.
+
+        What comes is stored, and is absent no more.
+        """
+        stream = Stream(StreamKind.AGG_TRADE)
+        left = list(absent)
+        files = (
+            each for day in days for each in files_around(ArchiveFile(self._venue, symbol, stream, day, day, False))
+        )
+        for file in dict.fromkeys(files):
+            if left and file.last < self._today and await self._file(file, outcome, _unseen) is not None:
+                left = await self._not_stored(symbol, left)
+        for gap in left:
+            await self._fill(symbol, gap, outcome, "")
+        self._asked.pop(symbol, None)
 
     # -- what is to be had --------------------------------------------------------------------------------
 
-    async def _bounds(self, file: ArchiveFile) -> Gap | None:
-        """Return the ids that the exchange printed in the days of a file; None when REST cannot tell."""
-        begin = await self._begin(file.symbol, file.first)
-        if begin is None:
+    async def _bounds(self, file: ArchiveFile, begin: Page | None) -> Gap | None:
+        """Return the ids that the exchange printed in the days of a file; None when REST cannot tell.
+
+        ``begin`` is a page of the first trade at or after the begin of these days.
+        """
+        if begin is None or not begin.ids:
             return None
-        if not begin.ids:
-            return Gap(0, -1)
-        if file.last >= self._today:
-            newest = await self._newest(file.symbol)
-            return None if newest is None else Gap(begin.ids[0], newest)
-        end = await self._begin(file.symbol, file.last + timedelta(days=1))
-        if end is None:
-            return None
-        if end.ids:
-            return Gap(begin.ids[0], end.ids[0] - 1)
-        newest = await self._newest(file.symbol)
+        if file.last < self._today:
+            end = await self._over_rest.begin(file.symbol, file.last + timedelta(days=1))
+            if end is None:
+                return None
+            if end.ids:
+                return Gap(begin.ids[0], end.ids[0] - 1)
+        newest = await self._over_rest.newest(file.symbol)
         return None if newest is None else Gap(begin.ids[0], newest)
 
-    async def _begin(self, symbol: str, day: date) -> Page | None:
-        """Return a page of the first trade at or after a day's begin, empty when there is none."""
-        if self._venue is not Venue.SPOT:
-            return None  # no day's begin lies within what futures look through
-        key = (symbol, day)
-        if key not in self._begins:
-            self._begins[key] = await self._ask(lambda: self._rest.first_agg_trade(symbol, day_ns(day), share=_SHARE))
-        return self._begins[key]
-
-    async def _newest(self, symbol: str) -> int | None:
-        page = await self._ask(lambda: self._rest.newest_agg_trade(symbol, share=_SHARE))
-        return page.ids[-1] if page is not None and page.ids else None
-
-    async def _ask(self, ask: Callable[[], Awaitable[Page]]) -> Page | None:
-        """Return the page; None when REST cannot give it, which has been told then. The archive may have the rows."""
-        try:
-            return await self._rest.insist("aggTrades", ask, _TRIES)
-        except RetryableError:
-            return None  # told with each try
-        except SetAsideError as problem:
-            self._emit(events.RestFailed(request="aggTrades", cause=str(problem), retry_in_s=None))
-            return None
+    def _expect(self, symbol: str, ids: Gap) -> None:
+        self._expected.setdefault(symbol, RangeSet()).add(*ids)
 
     async def _open(self, symbol: str, bounds: Gap) -> list[Gap]:
         """Return the ids that are neither stored nor proven absent."""
         return without(bounds, await self._ledger.covered(self._venue.value, symbol, bounds.first, bounds.last))
 
+    async def _not_stored(self, symbol: str, gaps: Sequence[Gap]) -> list[Gap]:
+        """Return what of these ids is not stored, be it recorded as absent or not."""
+        venue = self._venue.value
+        return [
+            part for gap in gaps for part in without(gap, await self._ledger.stored(venue, symbol, gap.first, gap.last))
+        ]
+
+    async def _rest_of(self, symbol: str, bounds: Gap, outcome: Outcome, elsewhere: str, progress: Progress) -> None:
+        """Ask REST for what is still open of these ids."""
+        for hole in await self._open(symbol, bounds):
+            progress(0.0, f"REST {symbol} from {hole.first}")
+            await self._fill(symbol, hole, outcome, elsewhere)
+
+    async def _fill(self, symbol: str, hole: Gap, outcome: Outcome, elsewhere: str) -> None:
+        self._asked.setdefault(symbol, RangeSet()).add(*hole)
+        fetched = await self._over_rest.fill(symbol, hole, elsewhere)
+        outcome.rows_read += fetched.rows
+        outcome.rows_from_rest += fetched.written
+        outcome.rows_written += fetched.written
+        outcome.absent += fetched.absent
+
+    async def _days_lacking(
+        self, month: ArchiveFile, content: Content, bounds: Gap | None, outcome: Outcome, progress: Progress
+    ) -> list[str]:
+        """Load the files of those days that a month's file lacks, in whole or in part; return their names."""
+        names = []
+        # days without any row come first: a hole beside them may be theirs alone
+        for empty in (True, False):
+            ids = bounds or content.ids
+            holes = await self._open(month.symbol, ids) if ids is not None else []
+            for day in month.days():
+                if content.has(day.first) is not empty and content.may_lack(day.first, holes, known=bounds is not None):
+                    loaded = await self._file(day, outcome, progress)
+                    if loaded is not None:
+                        names.append(day.name)
+                        content.add(loaded)
+        return names
+
     # -- a file -------------------------------------------------------------------------------------------
 
-    async def _file(self, file: ArchiveFile, path: Path, outcome: Outcome, progress: Progress) -> list[Gap]:
-        """Store a file's trades; return the holes in its ids."""
-        had = await self._ledger.covered(self._venue.value, file.symbol, 0, _ALL_IDS)
+    async def _file(self, file: ArchiveFile, outcome: Outcome, progress: Progress) -> Content | None:
+        """Store a file's trades; return what it holds, None when there is no such file, or none that can be used."""
+        progress(0.0, f"fetching {file.name}")
+        content = Content()
+        try:
+            path = await self._shelf.fetch(file)
+            if path is None:
+                return None
+            try:
+                await self._store(file, path, content, outcome, progress)
+            finally:
+                self._shelf.drop(path)
+        except ArchiveDamaged as problem:
+            outcome.refuse(file.name, problem, self._emit)
+            return None
+        outcome.files += 1
+        return content
+
+    async def _store(
+        self, file: ArchiveFile, path: Path, content: Content, outcome: Outcome, progress: Progress
+    ) -> None:
+        # what was said to be absent and is in a file after all is stored like other rows
+        had = await self._ledger.stored(self._venue.value, file.symbol, 0, _ALL_IDS)
         seen = Sequencer()
         read = written = 0
         async for lines, share in ahead(read_trades(file, path)):
             read += len(lines.ids)
+            content.see(lines)
             written += await self._piece(file, lines, had, seen, outcome)
             progress(share, file.name)
         outcome.rows_read += read
         outcome.rows_written += written
         self._emit(events.ArchiveLoaded(file=file.name, rows=read, written=written))
-        return list(seen.gaps)
 
     async def _piece(
         self, file: ArchiveFile, lines: TradeLines, had: Sequence[tuple[int, int]], seen: Sequencer, outcome: Outcome
@@ -261,45 +344,9 @@ class TradeLoader:
                 rows.append(row)
         return ids, rows, TradeLines(ids_again, rows_again)
 
-    # -- REST ---------------------------------------------------------------------------------------------
 
-    async def _over_rest(self, symbol: str, hole: Gap, outcome: Outcome, elsewhere: str) -> None:
-        """Fill a hole by id. What REST jumps over, and the archive has not either (``elsewhere``), is absent."""
-        left = hole
-        while left.size > 0:
-            first, size = left.first, min(PAGE, left.size)
-            page = await self._ask(lambda: self._rest.agg_trades(symbol, first, size, share=_SHARE))  # noqa: B023
-            if page is None or not page.ids:
-                outcome.missing += left.size
-                return
-            held = page.upto(left.last)
-            proven = runs(held.ids)
-            receipt = await self._delivery.trades(symbol, held.row_ids, held.rows, proven, Source.REST)
-            outcome.rows_read += len(held.rows)
-            outcome.rows_from_rest += receipt.written
-            outcome.rows_written += receipt.written
-            reached = min(page.ids[-1], left.last)
-            for jumped in without(Gap(left.first, reached), proven):
-                if elsewhere and await self._jumps_again(symbol, jumped):
-                    await self._absent(symbol, jumped, f"REST jumped over them {_ASKED} times; {elsewhere}")
-                    outcome.absent += jumped.size
-                else:
-                    outcome.missing += jumped.size
-            left = Gap(reached + 1, left.last)
-
-    async def _jumps_again(self, symbol: str, gap: Gap) -> bool:
-        for _ in range(_ASKED - 1):
-            await asyncio.sleep(self._asked_apart_s)
-            page = await self._ask(lambda: self._rest.agg_trades(symbol, gap.first, 1, share=_SHARE))
-            if page is None or not page.ids or page.ids[0] <= gap.last:
-                return False
-        return True
-
-    async def _absent(self, symbol: str, gap: Gap, proof: str) -> None:
-        await self._ledger.record_absence(self._venue.value, symbol, gap.first, gap.last, proof)
-        self._emit(
-            events.TradesAbsent(venue=self._venue.value, symbol=symbol, first=gap.first, last=gap.last, proof=proof)
-        )
+def _unseen(_share: float, _what: str) -> None:
+    """Show no progress."""
 
 
 class _Inside:

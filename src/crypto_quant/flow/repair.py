@@ -1,11 +1,10 @@
-"""What an audit found missing, fetched: over REST by id and by open time, and from the archives what REST has not."""
+"""What an audit found missing, fetched: trades over REST by id, then from archives; candles from archives and REST."""
 
 from collections.abc import Sequence
 from datetime import date
 from typing import Protocol
 
 from crypto_quant.binance.backhistory import PAGE
-from crypto_quant.binance.history import closed_only
 from crypto_quant.binance.streams import Stream
 from crypto_quant.binance.venues import StreamKind
 from crypto_quant.claims import UNCLAIMED
@@ -17,15 +16,13 @@ from crypto_quant.flow.history_run import HistoryRun
 from crypto_quant.flow.loading import Wanted
 from crypto_quant.flow.report import CandleReport, HoleReport, Report, SlotsReport, SymbolReport
 from crypto_quant.flow.rest import ExchangeRest
-from crypto_quant.market import Timeframe, parse_utc
+from crypto_quant.market import Timeframe, day_of, parse_utc
 from crypto_quant.seams import Source
 
 # a whole process' weight, less what a recorder beside it wants
 _SHARE = 0.75
 _TRIES = 5
 _AGG_TRADE = Stream(StreamKind.AGG_TRADE)
-# candles are asked for and stored so many at a time
-_SLOTS = 10_000
 
 
 class Forget(Protocol):
@@ -59,15 +56,13 @@ class Repairer:
         self._total = report.totals()["missing"] + report.totals()["candles_missing"]
         for symbol in report.symbols:
             await self._trades(symbol)
-        if any(series.holes for series in report.candles):
-            now_ns = await self._rest.insist("time", self._rest.server_time_ns, _TRIES)
-            for series in report.candles:
-                frame = Timeframe(series.timeframe)
-                gone = [_slots(frame, hole) for hole in series.holes if hole.claimed]
-                if gone:
-                    await self._forget(series.venue, series.symbol, gone, series.timeframe)
-                for hole in series.holes:
-                    await self._candles(series, hole, now_ns)
+        for series in report.candles:
+            frame = Timeframe(series.timeframe)
+            gone = [_slots(frame, hole) for hole in series.holes if hole.claimed]
+            if gone:
+                await self._forget(series.venue, series.symbol, gone, series.timeframe)
+            for hole in series.holes:
+                await self._candles(series, hole)
         return self._written
 
     def _step(self, what: str, count: int) -> None:
@@ -121,25 +116,14 @@ class Repairer:
         for outcome in await self._history.run([Wanted(symbol, _AGG_TRADE, first, max(first, last))]):
             self._written += outcome.rows_written
 
-    async def _candles(self, series: CandleReport, hole: SlotsReport, now_ns: int) -> None:
+    async def _candles(self, series: CandleReport, hole: SlotsReport) -> None:
+        """Load the days of a hole; what neither files nor REST have is recorded as absent there, with the proof."""
         frame = Timeframe(series.timeframe)
-        opens, end = parse_utc(hole.first_open), parse_utc(hole.last_open)
-        while opens <= end:
-            first = last = opens
-            count = 0
-            while opens <= end and count < _SLOTS:
-                last, opens, count = opens, frame.next_open_ns(opens), count + 1
-            try:
-                candles = await self._rest.insist(
-                    f"klines {series.symbol} {frame}",
-                    lambda: self._rest.klines(series.symbol, frame, first, last),  # noqa: B023 - awaited here
-                    _TRIES,
-                )
-            except (RetryableError, SetAsideError):
-                return
-            receipt = await self._delivery.candles(closed_only(candles, now_ns), Source.REST)
-            self._written += receipt.written
-            self._step(f"{series.symbol} {frame} over REST", count)
+        self._step(f"{series.symbol} {frame} from {hole.first_open}", 0)
+        first, last = day_of(parse_utc(hole.first_open)), day_of(parse_utc(hole.last_open))
+        for outcome in await self._history.run([Wanted(series.symbol, Stream(StreamKind.KLINE, frame), first, last)]):
+            self._written += outcome.rows_written
+        self._step(f"{series.symbol} {frame} from {hole.first_open}", hole.slots)
 
 
 def _slots(frame: Timeframe, hole: SlotsReport) -> tuple[int, int]:

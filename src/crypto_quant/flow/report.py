@@ -167,8 +167,11 @@ class CandleReport(msgspec.Struct, kw_only=True):
 
     @property
     def sound(self) -> bool:
-        """Whether no candle is missing, out of the raster or contradicted, and claims and rows agree."""
-        return not (self.missing or self.misplaced or self.different or self.faults)
+        """Whether no candle is missing or contradicted, and claims and rows agree.
+
+        Where a candle opens is the exchange's matter: its own have opened off the raster (``misplaced``).
+        """
+        return not (self.missing or self.different or self.faults)
 
 
 class SealFinding(msgspec.Struct):

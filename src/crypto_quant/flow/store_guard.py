@@ -118,7 +118,7 @@ class StoreGuard:
         believed = confirmed.within(first, last)
         venue = self._intake.venue.value
         opens = await self._ledger.candle_opens(
-            venue, symbol, timeframe.value, clock.open_ns(first), clock.open_ns(last)
+            venue, symbol, timeframe.value, clock.open_ns(first), clock.open_ns(last + 1) - 1
         )
         stored = RangeSet()
         for open_ns in opens:

@@ -113,7 +113,8 @@ async def stretch_of_candles(
     shift_ns = edges[0] - frame.slot_open_ns(frame.slot(edges[0])) if edges and frame is Timeframe.D3 else 0
     start = edges[0] if edges and open_start(span) else span.start
     end = edges[1] + NS_PER_US if edges and open_end(span) else span.end
-    first = frame.slot(start - shift_ns - 1) + 1
+    # the first candle of all may open off the raster: its slot is the one in which it opens
+    first = frame.slot(start - shift_ns) if edges and open_start(span) else frame.slot(start - shift_ns - 1) + 1
     last = frame.slot(end - shift_ns - 1)
     if count and first <= last:
         known.stored.discard(first, last)

@@ -31,8 +31,8 @@ FROM (SELECT trade_id, trade_id - dense_rank() OVER (ORDER BY trade_id) AS islan
       FROM trades WHERE venue = $1 AND symbol = $2 AND trade_id >= 0) AS numbered
 GROUP BY island ORDER BY 1"""
 
-# The same of candles, by slot: `market.Timeframe.slot` in SQL, for candles that open on the raster (of 3d: on any).
-# On it open times are whole seconds, so that what is computed here in floating point is exact.
+# The same of candles, by slot: `market.Timeframe.slot` in SQL. A candle off its raster lies in the slot in which it
+# opens. Seconds are whole before anything is divided, so that floating point has no part in it.
 _CANDLE_ISLANDS = """
 SELECT symbol, timeframe, min(slot), max(slot)
 FROM (SELECT symbol, timeframe, slot,
@@ -42,14 +42,10 @@ FROM (SELECT symbol, timeframe, slot,
       CROSS JOIN LATERAL (
           SELECT CASE WHEN given.length_s IS NULL
                       THEN (date_part('year', "time") * 12 + date_part('month', "time"))::bigint - 1 - 1970 * 12
-                      ELSE (date_part('epoch', "time")::bigint - given.base_s) / given.length_s END AS slot
+                      ELSE (floor(date_part('epoch', "time"))::bigint - given.base_s) / given.length_s END AS slot
           FROM candles c
           WHERE c.venue = $1 AND c.symbol = given.symbol AND c.timeframe = given.timeframe
-            AND c."time" >= given.since AND c."time" < given.until AND c."time" >= $8
-            AND CASE WHEN given.timeframe = '3d' THEN true
-                     WHEN given.length_s IS NULL THEN "time" = date_trunc('month', "time")
-                     ELSE "time" = date_bin(make_interval(secs => given.length_s), "time", to_timestamp(given.base_s))
-                END) AS opened
+            AND c."time" >= given.since AND c."time" < given.until AND c."time" >= $8) AS opened
      ) AS numbered
 WHERE slot >= 0 GROUP BY symbol, timeframe, island ORDER BY 1, 2, 3"""
 
@@ -59,8 +55,9 @@ async def extend(connection: Reading, covered: Iterable[Covered]) -> list[Covere
 
     Call it in a READ COMMITTED transaction, after its rows were stored and as its last work: the series' newest
     ranges stay locked until it ends. What was covered keeps the source that covered it first. One statement when each
-    series' range continues its newest one, at most four otherwise, whatever the number of series. Raises ValueError
-    for a range that is none, before anything of its table is done.
+    series' range continues its newest one, at most six otherwise, whatever the number of series. What is recorded as
+    absent and is added now is absent no more. Raises ValueError for a range that is none, before anything of its table
+    is done.
     """
     ids: dict[Series, list[Claim]] = {}
     slots: dict[Series, list[Claim]] = {}

@@ -17,6 +17,14 @@ SELECT greatest(first_id, $3::bigint), least(last_id, $4::bigint) FROM (
     SELECT first_id, last_id FROM absences WHERE venue = $1 AND symbol = $2
 ) AS known
 WHERE last_id >= $3 AND first_id <= $4 ORDER BY 1"""
+_STORED = """
+SELECT greatest(first_id, $3::bigint), least(last_id, $4::bigint) FROM coverage
+WHERE venue = $1 AND symbol = $2 AND last_id >= $3 AND first_id <= $4 ORDER BY 1"""
+_TIMES_AROUND = """
+SELECT (SELECT (extract(epoch FROM "time") * 1000000)::bigint FROM trades
+        WHERE venue = $1 AND symbol = $2 AND trade_id < $3 ORDER BY trade_id DESC LIMIT 1),
+       (SELECT (extract(epoch FROM "time") * 1000000)::bigint FROM trades
+        WHERE venue = $1 AND symbol = $2 AND trade_id > $4 ORDER BY trade_id LIMIT 1)"""
 # rows of so many series are looked through in one statement, which must not take long
 _SERIES_AT_ONCE = 50
 # the oldest candle from a time on, and the newest of all
@@ -36,13 +44,13 @@ LEFT JOIN LATERAL (
 _OPENS = """
 SELECT (extract(epoch FROM time) * 1000000)::bigint FROM candles
 WHERE venue = $1 AND symbol = $2 AND timeframe = $3
-AND time >= to_timestamp($4::bigint) AND time <= to_timestamp($5::bigint) ORDER BY time"""
+AND time >= 'epoch'::timestamptz + $4::bigint * interval '1 microsecond'
+AND time <= 'epoch'::timestamptz + $5::bigint * interval '1 microsecond' ORDER BY time"""
 # A server that recovers from the crash of one of its processes goes on under the same start time, but begins its
 # counters anew.
 _SERVER = """
 SELECT pg_is_in_recovery(), format('%s, started %s, counting since %s', inet_server_addr(), pg_postmaster_start_time(),
     (SELECT stats_reset FROM pg_stat_bgwriter))"""
-_NS_PER_S = 1_000_000_000
 
 
 class StoreLedger:
@@ -55,6 +63,18 @@ class StoreLedger:
         """Return the inclusive ranges proven within ``first`` to ``last``: stored, or known to be nowhere."""
         async with self._sink.reading() as connection:
             return [tuple(row) for row in await connection.fetch(_COVERED, venue, symbol, first, last)]
+
+    async def stored(self, venue: str, symbol: str, first: int, last: int) -> Sequence[tuple[int, int]]:
+        """Return the inclusive ranges proven to be stored within ``first`` to ``last``."""
+        async with self._sink.reading() as connection:
+            return [tuple(row) for row in await connection.fetch(_STORED, venue, symbol, first, last)]
+
+    async def times_around(self, venue: str, symbol: str, first: int, last: int) -> tuple[int | None, int | None]:
+        """Return the times (ns) of the stored trades next to some ids (inclusive), below and above; None: there is
+        none."""
+        async with self._sink.reading() as connection:
+            before, after = await connection.fetchrow(_TIMES_AROUND, venue, symbol, first, last)
+        return before and before * 1000, after and after * 1000
 
     async def record_absence(self, venue: str, symbol: str, first: int, last: int, proof: str) -> None:
         """Record that no source has these ids (inclusive), unless some of them have come meanwhile."""
@@ -102,7 +122,7 @@ class StoreLedger:
     async def candle_opens(self, venue: str, symbol: str, timeframe: str, first_ns: int, last_ns: int) -> Sequence[int]:
         """Return the open times (ns) of the candles stored from ``first_ns`` to ``last_ns``, both inclusive."""
         async with self._sink.reading() as connection:
-            rows = await connection.fetch(_OPENS, venue, symbol, timeframe, first_ns // _NS_PER_S, last_ns // _NS_PER_S)
+            rows = await connection.fetch(_OPENS, venue, symbol, timeframe, first_ns // 1000, last_ns // 1000)
         return [time_us * 1000 for (time_us,) in rows]
 
     async def server(self) -> str:

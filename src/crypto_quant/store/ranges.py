@@ -61,7 +61,20 @@ ORDER BY {in_order.replace("{}", "given")}
 ON CONFLICT ({names}) WHERE newest
 DO UPDATE SET {last} = excluded.{last}, updated_at = now()
 WHERE {table}.{last} = excluded.{first} - 1 AND {table}.source = excluded.source
-RETURNING {names}"""  # noqa: S608 - every name in these is a constant of ours
+RETURNING {names}, COALESCE({first} <= (
+    SELECT a.{last} FROM {absences} a WHERE {same("a", table)} AND a.{first} <= {table}.{last}
+    ORDER BY a.{first} DESC LIMIT 1), false) AS contradicted"""  # noqa: S608 - every name in these is a constant of ours
+
+        # what is stored exists: absences that say otherwise go, and what is left of them is put back
+        self._exists = f"""
+DELETE FROM {absences} a USING {given("low bigint", "high bigint")}
+WHERE {same("a")} AND a.{first} <= high AND a.{last} >= low
+RETURNING {", ".join(f"a.{column}" for column in key)}, a.{first}, a.{last}, a.proof, a.proven_at"""  # noqa: S608
+
+        self._still_absent = f"""
+INSERT INTO {absences} ({names}, {first}, {last}, proof, proven_at)
+SELECT {names}, low, high, proof, proven_at
+FROM {given("low bigint", "high bigint", "proof text", "proven_at timestamptz")}"""  # noqa: S608
 
         # Locks alone: the newest row of each series, in the same order.
         self._lock = f"""
@@ -104,18 +117,22 @@ ON CONFLICT DO NOTHING"""  # noqa: S608
         """Add ranges; return those parts of them that were there before.
 
         Call it in a READ COMMITTED transaction, after its rows were stored and as its last work: the series' newest
-        ranges stay locked until it ends. Numbers that were there keep the source that brought them first. One statement
-        when each series' range continues its newest one, at most four otherwise, whatever the number of series.
-        Raises ValueError for a range that is none, before anything is done.
+        ranges stay locked until it ends. Numbers that were there keep the source that brought them first. What was
+        recorded as absent and is added now was no absence: it is one no more. One statement when each series' range
+        continues its newest one, at most six otherwise, whatever the number of series. Raises ValueError for a range
+        that is none, before anything is done.
         """
         given = {series: _joined(series, claims) for series, claims in given.items() if claims}
         if not given:
             return {}
         lowest = [claims[0] for claims in given.values()]
         grown = await connection.fetch(self._grow, *_turned(given), *_turned(lowest))
+        width = len(self._key)
+        if contradicted := [tuple(row[:width]) for row in grown if row[width]]:
+            await self._undo_absences(connection, {series: given[series][:1] for series in contradicted})
         if len(grown) == sum(map(len, given.values())):
             return {}  # each series had one range, and it went on
-        done = {tuple(row) for row in grown}
+        done = {tuple(row[:width]) for row in grown}
         left = {series: claims[series in done :] for series, claims in given.items()}
         left = {series: claims for series, claims in left.items() if claims}
         if not left:
@@ -134,7 +151,20 @@ ON CONFLICT DO NOTHING"""  # noqa: S608
             if parts:
                 known[series] = parts
         await self._replace(connection, held, after)
+        await self._undo_absences(connection, left)
         return known
+
+    async def _undo_absences(self, connection: Reading, given: Mapping[Series, Sequence[Claim]]) -> None:
+        """Take what is stored now out of what is recorded as absent."""
+        width = len(self._key)
+        wanted = [(*series, first, last) for series, claims in given.items() for first, last, _ in claims]
+        left = []
+        for row in await connection.fetch(self._exists, *_columns(wanted, width + 2)):
+            series, (first, last, *proof) = tuple(row[:width]), tuple(row[width:])
+            there = RangeSet((low, high) for low, high, _ in given[series])
+            left += [(*series, *gap, *proof) for gap in there.missing(first, last)]
+        if left:
+            await connection.fetch(self._still_absent, *_columns(left, width + 4))
 
     async def retract(self, connection: Reading, series: Series, ranges: Sequence[tuple[int, int]]) -> None:
         """Take numbers (inclusive ranges) out, whatever their source. Call it in a READ COMMITTED transaction."""

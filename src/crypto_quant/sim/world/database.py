@@ -199,6 +199,13 @@ class WorldLedger:
         claimed = self._database.covered.get(symbol, set()) | self._database.absent.get(symbol, set())
         return ranges(number for number in claimed if first <= number <= last)
 
+    async def stored(self, venue: str, symbol: str, first: int, last: int) -> Sequence[tuple[int, int]]:
+        """Return the ids from ``first`` to ``last`` that are stored, as inclusive ranges."""
+        await asyncio.sleep(0.001)
+        self._database.health()
+        claimed = self._database.covered.get(symbol, set())
+        return ranges(number for number in claimed if first <= number <= last)
+
     async def record_absence(self, venue: str, symbol: str, first: int, last: int, proof: str) -> None:
         """Claim that no source has these ids, unless some of them have come meanwhile."""
         await asyncio.sleep(0.001)
