@@ -261,11 +261,13 @@ class Backfiller:
         # a trade right after midnight may have followed them: the day before counts as well
         for candidate in (day, day - timedelta(days=1)):
             file = ArchiveFile(self._venue, symbol, _AGG_TRADE, candidate, candidate, False)
-            path = await self._shelf.fetch(file)
-            if path is None:
-                return f"REST jumps over them, and the archive has no {file.name} yet"
-            names.append(file.name)
-            found = await asyncio.to_thread(self._shelf.pick, file, path, gap)
+            # a backfill of the same data directory may be at work on this file, and deletes it at its end
+            async with self._shelf.hold(file, lambda: None):
+                path = await self._shelf.fetch(file)
+                if path is None:
+                    return f"REST jumps over them, and the archive has no {file.name} yet"
+                names.append(file.name)
+                found = await asyncio.to_thread(self._shelf.pick, file, path, gap)
             if found.ids:
                 proven = runs(found.ids)
                 ids = [number for number, row in zip(found.ids, found.rows, strict=True) if row]
