@@ -129,7 +129,7 @@ async def load(url: str, path: Path, directory: Path, rows: int) -> dict[str, fl
             rest, shelf, delivery, ledger, venue=spec.venue, now_ns=now_ns, quarantine=Nothing(), emit=emit
         )
         candles = CandleLoader(rest, shelf, delivery, ledger, venue=spec.venue, now_ns=now_ns, emit=emit)
-        run = HistoryRun(trades, candles, jobs=1, report=lambda *_: None)
+        run = HistoryRun(trades, candles, shelf, jobs=1, report=lambda *_: None)
         started, cpu = time.perf_counter(), time.process_time()
         [outcome] = await run.run([Wanted("btcusdt", Stream(StreamKind.AGG_TRADE), DAY, DAY)])
         took, cpu = time.perf_counter() - started, time.process_time() - cpu

@@ -259,7 +259,7 @@ async def open_history(
         )
         candles = CandleLoader(rest, shelf, delivery, ledger, venue=settings.venue, now_ns=now_ns, emit=emit)
         wanted = [Wanted(symbol, stream, first, last) for symbol in symbols for stream in streams]
-        yield History(HistoryRun(trades, candles, jobs=jobs, report=report), wanted, rest, delivery, ledger)
+        yield History(HistoryRun(trades, candles, shelf, jobs=jobs, report=report), wanted, rest, delivery, ledger)
     finally:
         await sink.close()
         await http.close()

@@ -19,9 +19,10 @@ from crypto_quant.errors import ConfigError
 from crypto_quant.evidence import Scope
 from crypto_quant.flow.audit import Auditor
 from crypto_quant.flow.certificate import canonical_sha256, certify, recheck
+from crypto_quant.flow.repair import hole_days
 from crypto_quant.flow.report import CandleReport, Report
 from crypto_quant.market import Timeframe, parse_utc
-from crypto_quant.seams import Batch, Table
+from crypto_quant.seams import Batch, Covered, Source, Table
 from crypto_quant.sim.clock import MAX
 from crypto_quant.sim.server import SimulatedExchange
 from crypto_quant.sim.symbols import invented
@@ -470,3 +471,22 @@ async def test_the_certificates_sql_works_in_psql(recorded: tuple[str, Simulated
         )  # fmt: skip
         answer, _ = await done.communicate()
         assert answer.decode().strip().split("|")[3:] == [str(each["rows"]), each["sha256"]]
+
+
+@pytest.mark.parametrize("deep", [False, True])
+async def test_a_day_inside_a_hole_has_that_hole(database_url: str, deep: bool) -> None:
+    """Nothing is recorded on that day, and the record goes on behind it: this is a hole, and no wrong date."""
+    sink = await open_sink(database_url)
+    for day, first in ((1, 0), (6, 60)):
+        rows = [
+            f"2026-10-{day:02} 12:00:{n:02}+00\tusdm\tbtcusdt\t{first + n}\t1\t1\t{n}\t{n}\tf\t\\N\n".encode()
+            for n in range(10)
+        ]
+        await sink.write(Batch(Table.TRADES, rows, [Covered("usdm", "btcusdt", first, first + 9, Source.STREAM)]))
+    await sink.close()
+    for asked in (date(2026, 10, 3), None):
+        report = await audit(database_url, "btcusdt", first=asked, last=asked, deep=deep)
+        assert not report.complete
+        [hole] = report.symbols[0].holes
+        assert (hole.first, hole.last) == (10, 59)
+        assert hole_days(report.symbols[0], hole) == (date(2026, 10, 1), date(2026, 10, 6))

@@ -78,6 +78,20 @@ async def test_a_day_from_the_archive_is_the_tape_and_is_not_loaded_twice(
     assert await ids_of(database_url) == wanted
 
 
+@pytest.mark.parametrize("stream", ["aggTrade", "kline_1m"])
+async def test_of_several_runs_in_one_data_directory_one_fetches_and_the_others_wait(
+    database_url: str, exchange: SimulatedExchange, tmp_path: Path, stream: str
+) -> None:
+    runs = (load_history(database_url, exchange, tmp_path, YESTERDAY, YESTERDAY, streams=(stream,)) for _ in range(3))
+    outcomes = [outcome for [outcome] in await asyncio.gather(*runs)]
+    assert [outcome.failures for outcome in outcomes] == [[], [], []]
+    assert sorted((outcome.files, outcome.days_proven) for outcome in outcomes) == [(0, 1), (0, 1), (1, 0)]
+    assert sum(outcome.rows_read > 0 for outcome in outcomes) == 1
+    assert not list((tmp_path / "archive").iterdir())
+    if stream == "aggTrade":
+        assert await ids_of(database_url) == day_one(exchange)
+
+
 async def test_today_comes_over_rest_and_joins_the_archive(
     timescale_url: str, exchange: SimulatedExchange, tmp_path: Path
 ) -> None:

@@ -274,6 +274,74 @@ async def test_a_large_hole_does_not_hold_up_the_small(tmp_path: Path, monkeypat
     assert it.stored() == [*range(100, 400), *range(440, 450)]
 
 
+async def test_small_holes_that_lie_near_each_other_are_one_request(tmp_path: Path) -> None:
+    """What lies between them is had, and not stored again."""
+    async with scene(tmp_path, range(100, 140)) as it:
+        for number in range(120, 130):
+            it.account.sequencer.found(number, number)
+        for gap in (Gap(130, 139), Gap(100, 109), Gap(110, 119)):
+            it.filler.want("btcusdt", gap)
+        await until(lambda: it.filler.idle)
+    assert it.world.asked == [100]
+    assert it.stored() == [*range(100, 120), *range(130, 140)]
+    assert it.account.sequencer.missing == 0
+
+
+async def test_what_was_only_taken_along_is_not_called_jumped(tmp_path: Path) -> None:
+    async with scene(tmp_path, range(100, 140)) as it:
+        it.world.rest -= {130}
+        it.filler.want("btcusdt", Gap(100, 109))
+        it.filler._settle_s = 1000.0
+        it.filler.want("btcusdt", Gap(130, 131))
+        await until(lambda: bool(it.sink.rows[Table.TRADES]))
+        await until(lambda: not it.filler._at_work)
+        [waiting] = it.filler._queue.take_from("btcusdt", 0)
+    assert it.stored() == [*range(100, 110), 131]
+    assert (waiting.gap, waiting.jumps) == (Gap(130, 130), 0)
+
+
+async def test_after_a_429_what_is_worth_most_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backfill, "PAGE", 10)
+    monkeypatch.setattr(backfill, "_WORKERS", 1)
+    async with scene(tmp_path, range(100, 200)) as it:
+        answers = iter([HttpAnswer(429, {"retry-after": "1"}, b"")])
+        it.world.refuse = lambda: next(answers, None)
+        it.filler.want("btcusdt", Gap(105, 105))
+        await until(lambda: it.told.of(events.RestFailed))
+        it.filler.want("btcusdt", Gap(110, 112))
+        it.filler.want("btcusdt", Gap(130, 139))
+        it.filler.want("btcusdt", Gap(155, 159))
+        await until(lambda: it.filler.idle)
+    # 105 to 112 are one page's length, asked for from the page of 105
+    assert it.world.asked[:3] == [105, 130, 155]
+    assert len(it.world.asked) <= 5
+    assert it.stored() == [105, 110, 111, 112, *range(130, 140), *range(155, 160)]
+
+
+async def test_a_large_hole_that_is_refused_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backfill, "PAGE", 10)
+    async with scene(tmp_path, range(100, 400)) as it:
+        it.world.refuse = lambda: HttpAnswer(400, {}, b'{"code":-1121,"msg":"Invalid symbol."}')
+        it.filler.want("btcusdt", Gap(100, 399))
+        await until(lambda: it.filler.idle and it.told.of(events.GapLeftOpen))
+    [left] = it.told.of(events.GapLeftOpen)
+    assert (left.first, left.last) == (100, 399)
+    assert it.world.asked == [100]
+
+
+async def test_rest_that_does_not_answer_is_not_asked_for_each_page_of_a_hole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backfill, "PAGE", 10)
+    monkeypatch.setattr(backfill, "_FIRST_PAUSE_S", 1000.0)
+    monkeypatch.setattr(backfill, "_LAST_PAUSE_S", 1000.0)
+    async with scene(tmp_path, range(100, 400)) as it:
+        it.world.refuse = lambda: HttpAnswer(503, {}, b"")
+        it.filler.want("btcusdt", Gap(100, 399))
+        await until(lambda: it.told.of(events.RestFailed) and not it.filler._at_work)
+    assert it.world.asked == [100]
+
+
 @pytest.mark.parametrize("as_text", [False, True])
 async def test_a_refused_row_is_not_claimed_as_proven(as_text: bool) -> None:
     sink = MemorySink(refuses=lambda row: row.endswith(b"\t7\n"))

@@ -10,8 +10,8 @@ from crypto_quant.binance.backhistory import Page
 from crypto_quant.continuity import Gap
 from crypto_quant.errors import ExchangeUnavailable
 from crypto_quant.flow.loading import Outcome, Wanted
-from crypto_quant.flow.repair import Repairer
-from crypto_quant.flow.report import HoleReport, Report, SymbolReport
+from crypto_quant.flow.repair import Repairer, hole_days
+from crypto_quant.flow.report import DayReport, HoleReport, Report, SymbolReport
 from crypto_quant.seams import Receipt, Source
 
 
@@ -122,3 +122,35 @@ async def test_rows_that_have_gone_are_forgotten_before_they_are_fetched() -> No
     repairer = Repairer(Rest(range(100)), Telling(), History(), forget, lambda *_: None)  # type: ignore[arg-type]
     await repairer.run(report(hole(10, 11, claimed=2), hole(20, 20)))
     assert order == [("spot", "btcusdt", [(10, 11)]), "fetched", "fetched"]
+
+
+@pytest.mark.parametrize("read", [True, False])
+async def test_every_day_of_a_hole_is_sought_whether_or_not_the_rows_beside_it_were_read(read: bool) -> None:
+    """A hole of five days between ids 9 and 60, on a venue whose REST does not reach back."""
+    history = History()
+
+    async def forget(*_what: object) -> None:
+        raise AssertionError("nothing is claimed")
+
+    long = HoleReport(
+        first=10, last=59, missing=50, day="2026-10-01", claimed=0,
+        after="2026-10-01T23:00:00Z" if read else None, before="2026-10-06T01:00:00Z" if read else None,
+    )  # fmt: skip
+    days = [
+        DayReport("2026-10-01", 10, 0, 9),
+        DayReport("2026-10-06", 40, 60, 99),
+        DayReport("2026-10-07", 9, 100, 108),
+    ]
+    told = report(long)
+    told.symbols[0].days = days
+    repairer = Repairer(Rest(None), Delivery(), history, forget, lambda *_: None)  # type: ignore[arg-type]
+    await repairer.run(told)
+    assert [(one.first, one.last) for one in history.wanted] == [(date(2026, 10, 1), date(2026, 10, 6))]
+
+
+async def test_a_day_inside_a_hole_has_the_hole_of_all_its_days() -> None:
+    inside = HoleReport(
+        first=10, last=59, missing=50, day="2026-10-03", claimed=0,
+        after="2026-10-01T23:00:00Z", before="2026-10-06T01:00:00Z",
+    )  # fmt: skip
+    assert hole_days(report(inside).symbols[0], inside) == (date(2026, 10, 1), date(2026, 10, 6))

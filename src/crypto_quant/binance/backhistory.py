@@ -4,7 +4,8 @@
 id that it jumps over is one that REST does not have (any more), and never one that does not exist.
 """
 
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 import msgspec
@@ -59,6 +60,21 @@ class Page(msgspec.Struct, frozen=True):
         count = sum(number <= last for number in self.ids)
         stored = sum(number <= last for number in self.row_ids)
         return Page(self.ids[:count], self.times_ns[:count], self.row_ids[:stored], self.rows[:stored], count - stored)
+
+    def within(self, ranges: Iterable[tuple[int, int]]) -> "Page":
+        """Return the page with what it has of some ranges alone; they are inclusive, rising and disjoint."""
+        ids: list[int] = []
+        times_ns: list[int] = []
+        row_ids: list[int] = []
+        rows: list[bytes] = []
+        for first, last in ranges:
+            part = slice(bisect_left(self.ids, first), bisect_right(self.ids, last))
+            ids += self.ids[part]
+            times_ns += self.times_ns[part]
+            part = slice(bisect_left(self.row_ids, first), bisect_right(self.row_ids, last))
+            row_ids += self.row_ids[part]
+            rows += self.rows[part]
+        return Page(ids, times_ns, row_ids, rows, len(ids) - len(rows))
 
 
 def agg_trades_request(spec: VenueSpec, symbol: str, from_id: int, limit: int = PAGE) -> Request:

@@ -1,11 +1,13 @@
 """Files of the public archive on the local disk: fetched, resumed, verified, read in pieces."""
 
 import asyncio
+import errno
 import hashlib
 import random
 import zipfile
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,6 +23,7 @@ from crypto_quant.errors import (
     Throttled,
     UndecodableFrame,
 )
+from crypto_quant.flow.turns import FileTurns
 from crypto_quant.seams import Emit, Http, HttpAnswer
 
 Piece = TypeVar("Piece")
@@ -59,6 +62,7 @@ class ArchiveShelf:
         self._rng = rng
         self._accepted = accepted
         self._fetching: dict[str, asyncio.Lock] = {}
+        self._turns = FileTurns(directory)
 
     async def fetch(self, file: ArchiveFile) -> Path | None:
         """Return the verified file on disk, None when the archive has none of that name.
@@ -73,11 +77,30 @@ class ArchiveShelf:
             async with lock:
                 return await self._fetch(file)
         except OSError as problem:
-            raise CryptoQuantError(
-                f"cannot keep a file of the archive ({problem.strerror or problem})",
-                subject=str(self._directory / file.name),
-                hint="Make room, or set CRYPTO_QUANT_DATA_DIR to another disk",
-            ) from problem
+            raise self._unwritable(problem, file) from problem
+
+    @asynccontextmanager
+    async def hold(self, file: ArchiveFile, waiting: Callable[[], None]) -> AsyncIterator[None]:
+        """Keep other processes away from the files of this month and series; ``waiting`` says that one has them.
+
+        Raises CryptoQuantError when the directory cannot be written.
+        """
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(self._turns.hold(file, waiting))
+            except OSError as problem:
+                raise self._unwritable(problem, file) from problem
+            yield
+
+    def _unwritable(self, problem: OSError, file: ArchiveFile) -> CryptoQuantError:
+        hint = "Make room, or set CRYPTO_QUANT_DATA_DIR to another disk"
+        if not isinstance(problem, FileNotFoundError) and problem.errno not in (errno.ENOSPC, errno.EDQUOT):
+            hint = "Give the right to write there, or set CRYPTO_QUANT_DATA_DIR to another directory"
+        return CryptoQuantError(
+            f"cannot keep a file of the archive ({problem.strerror or problem})",
+            subject=str(self._directory / file.name),
+            hint=hint,
+        )
 
     async def _fetch(self, file: ArchiveFile) -> Path | None:
         self._directory.mkdir(parents=True, exist_ok=True)

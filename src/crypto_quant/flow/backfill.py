@@ -1,22 +1,22 @@
 """Holes in the trades of a running recorder, closed by id over REST; what REST has not, sought in the archive."""
 
 import asyncio
-import heapq
-import itertools
+import math
 import random
 from collections.abc import Sequence
 from datetime import date, timedelta
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from crypto_quant import commands, events
 from crypto_quant.binance.archive import ArchiveFile
 from crypto_quant.binance.backhistory import PAGE, Page
 from crypto_quant.binance.streams import Stream
 from crypto_quant.binance.venues import StreamKind
-from crypto_quant.continuity import Gap, runs, without
+from crypto_quant.continuity import Gap, RangeSet, runs, without
 from crypto_quant.errors import CryptoQuantError, RequestRefused, Throttled
 from crypto_quant.flow.archives import ArchiveShelf
 from crypto_quant.flow.delivery import Delivery
+from crypto_quant.flow.holequeue import Hole, HoleQueue
 from crypto_quant.flow.rest import ExchangeRest
 from crypto_quant.flow.stats import PipelineStats
 from crypto_quant.market import Venue, day_of
@@ -55,24 +55,10 @@ class Account(Protocol):
         ...
 
 
-class _Job(NamedTuple):
-    """A hole that waits for its turn. ``jumps``: how often REST has jumped over all of it; ``pause_s``: the last.
-
-    ``near``: it was within reach once. The newest id runs away from a hole while it is being closed, and what was
-    begun is finished.
-    """
-
-    symbol: str
-    gap: Gap
-    pause_s: float = 0.0
-    jumps: int = 0
-    told: bool = False
-    near: bool = False
-
-
 class Backfiller:
     """Closes the holes it is told of; ``want`` never blocks, ``run`` does the work until it is cancelled.
 
+    Holes of one symbol that lie near each other are asked for together, those of the most ids first (``HoleQueue``).
     Cancelling is safe at any time: what is stored is in the coverage, what is not stays a known gap there. Ids more
     than ``reach`` behind the newest one are left alone, and told once with the command that closes them. Ids that
     REST jumps over three times are sought in the archive's files of those days; when these exist and have not got
@@ -104,8 +90,11 @@ class Backfiller:
         self._rng = rng
         self._reach = reach
         self._settle_s = settle_s
-        self._queue: list[tuple[float, int, _Job]] = []
-        self._order = itertools.count()
+        self._queue = HoleQueue(PAGE, _PAGES_A_TURN)
+        # per symbol: how long it was left alone last, after REST had failed
+        self._pauses: dict[str, float] = {}
+        # the exchange wants no request before
+        self._quiet_until = 0.0
         self._wake = asyncio.Event()
         self._at_work = 0
 
@@ -116,11 +105,10 @@ class Backfiller:
 
     def want(self, symbol: str, gap: Gap) -> None:
         """Queue a hole (inclusive ids of a stored symbol)."""
-        self._put(_Job(symbol, gap), self._settle_s)
+        self._put(Hole(symbol, gap, 0.0), self._settle_s)
 
-    def _put(self, job: _Job, in_s: float) -> None:
-        at = asyncio.get_running_loop().time() + in_s
-        heapq.heappush(self._queue, (at, next(self._order), job))
+    def _put(self, hole: Hole, in_s: float) -> None:
+        self._queue.add(hole._replace(due=asyncio.get_running_loop().time() + in_s))
         self._wake.set()
 
     async def run(self) -> None:
@@ -132,7 +120,8 @@ class Backfiller:
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            wait_s = self._queue[0][0] - loop.time() if self._queue else None
+            at = self._queue.next_at()
+            wait_s = None if at == math.inf else max(at, self._quiet_until) - loop.time()
             if wait_s is None or wait_s > 0:
                 self._wake.clear()
                 try:
@@ -141,46 +130,55 @@ class Backfiller:
                 except TimeoutError:
                     pass
                 continue
-            job = heapq.heappop(self._queue)[2]
             self._at_work += 1
             try:
-                await self._close(job)
+                await self._admit(self._queue.newly_due(loop.time()))
+                await self._close(self._queue.take(loop.time()))
             finally:
                 self._at_work -= 1
 
-    async def _close(self, job: _Job) -> None:
-        """Close what of the hole is still open; whatever ails the outer world puts it off, never ends the recorder."""
+    async def _close(self, holes: Sequence[Hole]) -> None:
+        """Ask for the holes of one page; whatever ails the outer world puts them off, never ends the recorder."""
         assert self.account is not None  # noqa: S101  # wired by compose
-        pages = 0
-        open_parts = await self._within_reach(job, self.account)
-        job = job._replace(near=True)
-        for gap in open_parts:
-            left = gap
-            while left.size > 0:
-                if pages == _PAGES_A_TURN:
-                    self._put(job._replace(gap=Gap(left.first, job.gap.last)), 0.0)
-                    return
-                pages += 1
-                try:
-                    page = await self._rest.agg_trades(job.symbol, left.first, min(PAGE, left.size), share=_SHARE)
-                except CryptoQuantError as problem:
-                    self._put_off(job._replace(gap=Gap(left.first, job.gap.last)), problem)
-                    return
-                if not page.ids:
-                    # REST is behind the stream, or has lost its end: time tells
-                    self._put_off(job._replace(gap=Gap(left.first, job.gap.last)), None)
-                    return
-                left = await self._take(job, left, page)
+        holes = [hole._replace(gap=gap) for hole in holes for gap in self.account.still_missing(hole.symbol, hole.gap)]
+        if not holes:
+            return
+        symbol, first, last = holes[0].symbol, holes[0].gap.first, holes[-1].gap.last
+        # one request a symbol at a time: what an answer says of it holds for all of its holes
+        self._queue.pause(symbol, math.inf)
+        try:
+            page = await self._rest.agg_trades(symbol, first, last - first + 1, share=_SHARE)
+        except CryptoQuantError as problem:
+            self._queue.resume(symbol)
+            self._put_off(holes, problem)
+            return
+        self._queue.resume(symbol)
+        self._wake.set()
+        self._pauses.pop(symbol, None)
+        if not page.ids:
+            # REST is behind the stream, or has lost its end: time tells
+            self._put_off(holes, None)
+            return
+        await self._take(holes, page)
 
-    async def _take(self, job: _Job, left: Gap, page: Page) -> Gap:
-        """Store a page's part of a hole; return what lies behind it."""
-        reached = min(page.ids[-1], left.last)
-        held = page.upto(left.last)
+    async def _take(self, holes: Sequence[Hole], page: Page) -> None:
+        """Store what a page has of the holes; what it has not waits."""
+        now = asyncio.get_running_loop().time()
+        symbol, reached = holes[0].symbol, page.ids[-1]
+        held = page.within([hole.gap for hole in holes])
         proven = runs(held.ids)
-        await self._store(job.symbol, held, proven, Source.REST)
-        for jumped in without(Gap(left.first, reached), proven):
-            await self._jumped(job, jumped, page)
-        return Gap(reached + 1, left.last)
+        await self._store(symbol, held, proven, Source.REST)
+        for hole in holes:
+            behind = hole.within(reached + 1, hole.gap.last)
+            if behind.gap.size > 0:
+                self._queue.add(behind)
+                self._wake.set()
+            for jumped in without(hole.within(0, reached).gap, proven):
+                if hole.due > now:
+                    # it was only taken along: its frames may be on their way still
+                    self._queue.add(hole._replace(gap=jumped))
+                else:
+                    await self._jumped(hole, jumped, page)
 
     async def _store(self, symbol: str, held: Page, proven: Sequence[Gap], source: Source) -> None:
         assert self.account is not None  # noqa: S101
@@ -203,24 +201,24 @@ class Backfiller:
                 )
             )
 
-    async def _within_reach(self, job: _Job, account: Account) -> Sequence[Gap]:
-        """Return what of the hole is still open and not too far back; tell of the rest."""
-        floor = job.gap.first if job.near else account.newest(job.symbol) - self._reach
-        if job.gap.first < floor:
-            far = account.still_missing(job.symbol, Gap(job.gap.first, min(job.gap.last, floor - 1)))
-            if far:
-                days = await self._days(job.symbol, far[0].first, far[-1].last)
-                command = "crypto-quant backfill with its days"
-                if days:
-                    command = commands.backfill(self._venue.value, job.symbol, first=days[0], last=days[1])
-                self._left_open(
-                    job.symbol,
-                    Gap(far[0].first, far[-1].last),
-                    f"farther back than --backfill-reach ({self._reach:,} ids)",
-                    command,
-                )
-        near = Gap(max(job.gap.first, floor), job.gap.last)
-        return account.still_missing(job.symbol, near) if near.size > 0 else ()
+    async def _admit(self, holes: Sequence[Hole]) -> None:
+        """Let what of new holes is still open and not too far back wait for its page; tell of the rest."""
+        assert self.account is not None  # noqa: S101
+        told: list[tuple[str, Gap]] = []
+        for hole in holes:
+            floor = max(self.account.newest(hole.symbol) - self._reach, 0)
+            self._queue.add(hole.within(floor, hole.gap.last)._replace(near=True))
+            far = hole.within(0, floor - 1).gap
+            lacking = self.account.still_missing(hole.symbol, far) if far.size > 0 else ()
+            if lacking:
+                told.append((hole.symbol, Gap(lacking[0].first, lacking[-1].last)))
+        self._wake.set()
+        for symbol, far in told:
+            days = await self._days(symbol, *far)
+            command = "crypto-quant backfill with its days"
+            if days:
+                command = commands.backfill(self._venue.value, symbol, first=days[0], last=days[1])
+            self._left_open(symbol, far, f"farther back than --backfill-reach ({self._reach:,} ids)", command)
 
     async def _days(self, symbol: str, first: int, last: int) -> tuple[date, date] | None:
         """Return the days of two ids; None when REST cannot tell."""
@@ -235,23 +233,23 @@ class Backfiller:
 
     # -- what REST has not -------------------------------------------------------------------------------
 
-    async def _jumped(self, job: _Job, jumped: Gap, page: Page) -> None:
+    async def _jumped(self, hole: Hole, jumped: Gap, page: Page) -> None:
         """REST has told a later id and not these: ask again, then look into the archive."""
-        jumps = job.jumps + 1
+        jumps = hole.jumps + 1
         if jumps < _JUMPS_BELIEVED:
-            pause_s = min(max(2 * job.pause_s, _FIRST_PAUSE_S), _LAST_PAUSE_S)
-            self._put(job._replace(gap=jumped, jumps=jumps, pause_s=pause_s), pause_s)
+            pause_s = min(max(2 * hole.pause_s, _FIRST_PAUSE_S), _LAST_PAUSE_S)
+            self._put(hole._replace(gap=jumped, jumps=jumps, pause_s=pause_s), pause_s)
             return
         # the first id that came after the jump tells the time
         at = next((at for at, number in enumerate(page.ids) if number > jumped.last), len(page.ids) - 1)
-        again = job._replace(gap=jumped, jumps=_JUMPS_BELIEVED, told=True)
+        again = hole._replace(gap=jumped, jumps=_JUMPS_BELIEVED, told=True)
         try:
-            cause = await self._seek(job.symbol, jumped, day_of(page.times_ns[at]))
+            cause = await self._seek(hole.symbol, jumped, day_of(page.times_ns[at]))
         except (CryptoQuantError, OSError) as problem:
             cause = f"REST jumps over them, and the archive cannot be read: {problem}"
         if cause:
-            if not job.told:
-                self._left_open(job.symbol, jumped, cause, "It is tried again every hour")
+            if not hole.told:
+                self._left_open(hole.symbol, jumped, cause, "It is tried again every hour")
             self._put(again, _ARCHIVE_AGAIN_S)
 
     async def _seek(self, symbol: str, gap: Gap, day: date) -> str:
@@ -263,11 +261,13 @@ class Backfiller:
         # a trade right after midnight may have followed them: the day before counts as well
         for candidate in (day, day - timedelta(days=1)):
             file = ArchiveFile(self._venue, symbol, _AGG_TRADE, candidate, candidate, False)
-            path = await self._shelf.fetch(file)
-            if path is None:
-                return f"REST jumps over them, and the archive has no {file.name} yet"
-            names.append(file.name)
-            found = await asyncio.to_thread(self._shelf.pick, file, path, gap)
+            # a backfill of the same data directory may be at work on this file, and deletes it at its end
+            async with self._shelf.hold(file, lambda: None):
+                path = await self._shelf.fetch(file)
+                if path is None:
+                    return f"REST jumps over them, and the archive has no {file.name} yet"
+                names.append(file.name)
+                found = await asyncio.to_thread(self._shelf.pick, file, path, gap)
             if found.ids:
                 proven = runs(found.ids)
                 ids = [number for number, row in zip(found.ids, found.rows, strict=True) if row]
@@ -290,18 +290,34 @@ class Backfiller:
 
     # -- what goes wrong ---------------------------------------------------------------------------------
 
-    def _put_off(self, job: _Job, problem: CryptoQuantError | None) -> None:
+    def _put_off(self, holes: Sequence[Hole], problem: CryptoQuantError | None) -> None:
+        now = asyncio.get_running_loop().time()
+        symbol = holes[0].symbol
         if isinstance(problem, RequestRefused):
-            self._left_open(job.symbol, job.gap, str(problem), "See the message of the exchange")
+            # what lies behind would be refused as well; of each hole it is told once
+            behind = self._queue.take_from(symbol, holes[0].gap.first)
+            for gap in RangeSet(hole.gap for hole in (*holes, *behind)).ranges():
+                self._left_open(symbol, Gap(*gap), str(problem), "See the message of the exchange")
             return
-        pause_s = min(max(2 * job.pause_s, _FIRST_PAUSE_S), _LAST_PAUSE_S)
+        if problem is None:
+            # nothing from the first id on: nothing behind it either
+            for hole in (*holes, *self._queue.take_from(symbol, holes[0].gap.first)):
+                pause_s = min(max(2 * hole.pause_s, _FIRST_PAUSE_S), _LAST_PAUSE_S)
+                self._put(hole._replace(pause_s=pause_s), pause_s)
+            return
         if isinstance(problem, Throttled):
-            pause_s = max(problem.retry_after_s, _FIRST_PAUSE_S)
-        wait_s = self._rng.uniform(pause_s / 2, pause_s) if not isinstance(problem, Throttled) else pause_s
-        if problem is not None:
-            request = f"aggTrades {job.symbol} from {job.gap.first}"
-            self._emit(events.RestFailed(request=request, cause=str(problem), retry_in_s=round(wait_s, 3)))
-        self._put(job._replace(pause_s=pause_s), wait_s)
+            wait_s = problem.retry_after_s or _FIRST_PAUSE_S
+            self._quiet_until = max(self._quiet_until, now + wait_s)
+        else:
+            pause_s = min(max(2 * self._pauses.get(symbol, 0.0), _FIRST_PAUSE_S), _LAST_PAUSE_S)
+            self._pauses[symbol] = pause_s
+            wait_s = self._rng.uniform(pause_s / 2, pause_s)
+            self._queue.pause(symbol, now + wait_s)
+        request = f"aggTrades {symbol} from {holes[0].gap.first}"
+        self._emit(events.RestFailed(request=request, cause=str(problem), retry_in_s=round(wait_s, 3)))
+        for hole in holes:
+            self._queue.add(hole)
+        self._wake.set()
 
     def _left_open(self, symbol: str, gap: Gap, cause: str, hint: str) -> None:
         self._emit(

@@ -101,7 +101,8 @@ class CandleKeeper:
             return
         limit = asyncio.Semaphore(_REQUESTS_AT_ONCE)
         async with asyncio.TaskGroup() as tasks:
-            for series, ranges in ripe:
+            # when REST is scarce, what closes the most comes first
+            for series, ranges in sorted(ripe, key=_slots, reverse=True):
                 tasks.create_task(self._fetch(self._rest, series, ranges, limit))
 
     def _ripe(self, exchange_ns: int) -> list[tuple[Series, Ranges]]:
@@ -206,6 +207,13 @@ class CandleKeeper:
             self._intake.exchange_ns = max(self._intake.exchange_ns, await rest.server_time_ns())
         except CryptoQuantError as problem:
             self._emit(events.RestFailed(request="time", cause=str(problem), retry_in_s=_ASK_TIME_AFTER_S))
+
+
+def _slots(ripe: tuple[Series, Ranges]) -> int:
+    """Return how many candles of a series are overdue."""
+    (_, timeframe), ranges = ripe
+    counted = ((timeframe.slot(first), timeframe.slot(last)) for first, last in ranges)
+    return sum(last - first + 1 for first, last in counted)
 
 
 def _pages(timeframe: Timeframe, ranges: Ranges) -> Iterable[list[int]]:

@@ -7,6 +7,7 @@ from datetime import date
 from crypto_quant.binance.archive import ArchiveFile
 from crypto_quant.continuity import Gap
 from crypto_quant.errors import ExchangeUnavailable, SetAsideError
+from crypto_quant.flow.archives import ArchiveShelf
 from crypto_quant.flow.loading import Outcome, TradeLoader, Wanted
 from crypto_quant.flow.loading_candles import CandleLoader
 
@@ -17,9 +18,12 @@ Report = Callable[[float, str], None]
 class HistoryRun:
     """Loads what is wanted, ``jobs`` files at a time; ``total_days`` counts each day of each symbol and stream."""
 
-    def __init__(self, trades: TradeLoader, candles: CandleLoader, *, jobs: int, report: Report) -> None:
+    def __init__(
+        self, trades: TradeLoader, candles: CandleLoader, shelf: ArchiveShelf, *, jobs: int, report: Report
+    ) -> None:
         self._trades = trades
         self._candles = candles
+        self._shelf = shelf
         self._slots = asyncio.Semaphore(jobs)
         self._report = report
         self._whole = 0.0
@@ -74,10 +78,12 @@ class HistoryRun:
 
         async with self._slots:
             try:
-                if wanted.stream.timeframe is None:
-                    await self._trades.load(unit, outcome, progress)
-                else:
-                    await self._candles.load(unit, wanted, outcome, progress)
+                # who had to wait finds proven what the other has stored, and loads the rest
+                async with self._shelf.hold(unit, lambda: progress(0.0, f"waiting: another run loads {unit.name}")):
+                    if wanted.stream.timeframe is None:
+                        await self._trades.load(unit, outcome, progress)
+                    else:
+                        await self._candles.load(unit, wanted, outcome, progress)
             except (SetAsideError, ExchangeUnavailable) as problem:
                 outcome.failures.append(str(problem))
             self._parts.pop(unit, None)

@@ -79,7 +79,7 @@ class Repairer:
                 await self._over_rest(symbol.symbol, Gap(fault.first, fault.last))
         for hole in symbol.holes:
             if await self._over_rest(symbol.symbol, Gap(hole.first, hole.last)):
-                await self._from_archives(symbol.symbol, hole)
+                await self._from_archives(symbol.symbol, *hole_days(symbol, hole))
 
     async def _over_rest(self, symbol: str, gap: Gap) -> list[Gap]:
         """Fill a hole by id; return what REST has not, or could not be asked for."""
@@ -108,12 +108,10 @@ class Repairer:
             left = Gap(reached + 1, left.last)
         return lacking
 
-    async def _from_archives(self, symbol: str, hole: HoleReport) -> None:
-        """Load the days of a hole from the archives; what neither has is recorded as absent there, with the proof."""
-        self._step(f"{symbol} from archives, {hole.day}", 0)
-        first = date.fromisoformat(hole.day)
-        last = date.fromisoformat(hole.before[:10]) if hole.before else first
-        for outcome in await self._history.run([Wanted(symbol, _AGG_TRADE, first, max(first, last))]):
+    async def _from_archives(self, symbol: str, first: date, last: date) -> None:
+        """Load days (inclusive) from the archives; what neither source has is recorded as absent, with the proof."""
+        self._step(f"{symbol} from archives, {first} to {last}", 0)
+        for outcome in await self._history.run([Wanted(symbol, _AGG_TRADE, first, last)]):
             self._written += outcome.rows_written
 
     async def _candles(self, series: CandleReport, hole: SlotsReport) -> None:
@@ -128,3 +126,18 @@ class Repairer:
 
 def _slots(frame: Timeframe, hole: SlotsReport) -> tuple[int, int]:
     return frame.slot(parse_utc(hole.first_open)), frame.slot(parse_utc(hole.last_open))
+
+
+def hole_days(symbol: SymbolReport, hole: HoleReport) -> tuple[date, date]:
+    """Return the days over which a hole may reach, both inclusive: from the last trade before it to the first behind.
+
+    Where the rows on either side were not read, the days of the report tell: the next one with a higher id is the
+    one on which the record goes on.
+    """
+    told = [date.fromisoformat(hole.day)]
+    told += [date.fromisoformat(moment[:10]) for moment in (hole.after, hole.before) if moment]
+    if hole.after is None:
+        told += [date.fromisoformat(day.day) for day in symbol.days if day.first_id < hole.first][-1:]
+    if hole.before is None:
+        told += [date.fromisoformat(day.day) for day in symbol.days if day.last_id > hole.last][:1]
+    return min(told), max(told)
