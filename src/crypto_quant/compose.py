@@ -22,7 +22,7 @@ from crypto_quant.binance.streams import (
     parse_stream,
     rest_base,
 )
-from crypto_quant.binance.venues import venue_spec
+from crypto_quant.binance.venues import VenueSpec, venue_spec
 from crypto_quant.config import Settings
 from crypto_quant.errors import ConfigError, CryptoQuantError
 from crypto_quant.flow.archives import ArchiveShelf
@@ -38,6 +38,7 @@ from crypto_quant.flow.spool import Spool
 from crypto_quant.flow.tally import Tally
 from crypto_quant.market import day_of
 from crypto_quant.net.http import AiohttpClient
+from crypto_quant.net.proxies import Proxies
 from crypto_quant.net.websocket import PicowsConnector
 from crypto_quant.ops import board, surroundings
 from crypto_quant.ops.clock import SystemClock
@@ -90,7 +91,8 @@ async def open_recorder(
     for text in settings.streams:
         parse_stream(text, spec)
     ws_url = settings.ws_url or spec.ws_url
-    link_url(ws_url, spec)  # a URL that cannot be right is said before anything is asked of anybody
+    # a URL or a proxy that cannot be right is said before anything is asked of anybody
+    _check_ways(link_url(ws_url, spec), *_http_urls(settings, spec))
     rng = rng or random.Random()  # noqa: S311  # jitter, not secrets
     emit = tally = Tally(emit, SystemClock())
     http = AiohttpClient()
@@ -214,6 +216,7 @@ async def open_history(
     if last < first:
         raise ConfigError("the days end before they begin", subject=f"--from {first} --to {last}")
     spec = venue_spec(settings.venue)
+    _check_ways(*_http_urls(settings, spec))
     streams = [parse_stream(text, spec) for text in dict.fromkeys(settings.streams)]
     rng = random.Random()  # noqa: S311  # jitter, not secrets
     http = AiohttpClient()
@@ -247,6 +250,18 @@ async def open_history(
     finally:
         await sink.close()
         await http.close()
+
+
+def _http_urls(settings: Settings, spec: VenueSpec) -> tuple[str, str]:
+    """Return where REST and the archive are. Raises ConfigError for what is no URL."""
+    return rest_base(settings.rest_url or spec.rest_url), archive_base(settings.archive_url or ARCHIVE_URL)
+
+
+def _check_ways(*urls: str) -> None:
+    """Raise ConfigError when the proxy for one of these URLs cannot be used."""
+    proxies = Proxies(os.environ)
+    for url in urls:
+        proxies.of(url)
 
 
 def _shelf(settings: Settings, http: AiohttpClient, emit: Emit, rng: random.Random) -> ArchiveShelf:
