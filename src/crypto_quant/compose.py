@@ -24,9 +24,9 @@ from crypto_quant.binance.streams import (
 )
 from crypto_quant.binance.venues import VenueSpec, venue_spec
 from crypto_quant.config import Settings
-from crypto_quant.errors import ConfigError, CryptoQuantError
+from crypto_quant.errors import ConfigError, CryptoQuantError, ExchangeUnavailable, Throttled
 from crypto_quant.flow.archives import ArchiveShelf
-from crypto_quant.flow.assembly import Show, assemble, known_symbols, owe_candles
+from crypto_quant.flow.assembly import Show, assemble, owe_candles
 from crypto_quant.flow.delivery import Delivery
 from crypto_quant.flow.history_run import HistoryRun, Report
 from crypto_quant.flow.intake import Intake, Known
@@ -35,6 +35,7 @@ from crypto_quant.flow.loading_candles import CandleLoader
 from crypto_quant.flow.pipeline import Pipeline
 from crypto_quant.flow.rest import ExchangeRest
 from crypto_quant.flow.spool import Spool
+from crypto_quant.flow.symbols import START_PATIENCE_S, known_symbols, unchecked_symbols
 from crypto_quant.flow.tally import Tally
 from crypto_quant.market import day_of
 from crypto_quant.net.http import AiohttpClient
@@ -45,6 +46,7 @@ from crypto_quant.ops.clock import SystemClock
 from crypto_quant.seams import Batch, Emit, Table
 from crypto_quant.snapshot import DiskView, ProcessView, Snapshot
 from crypto_quant.store import coverage
+from crypto_quant.store.holdings import recorded_symbols
 from crypto_quant.store.ledger import StoreLedger
 from crypto_quant.store.leftover import write_leftover
 from crypto_quant.store.paths import data_dir, spool_dir
@@ -54,7 +56,6 @@ from crypto_quant.store.timescale import TimescaleSink, open_sink
 from crypto_quant.store.upkeep import StoreUpkeep
 from crypto_quant.upkeep import RecordUpkeep
 
-_START_TRIES = 4
 # how long a load waits for a database that is away before it ends; running it again goes on
 _STORE_PATIENCE_S = 60.0
 
@@ -98,7 +99,13 @@ async def open_recorder(
     http = AiohttpClient()
     try:
         rest = ExchangeRest(spec, rest_base(settings.rest_url or spec.rest_url), http, emit, rng)
-        symbols, exchange_ns = await known_symbols(settings, rest, emit)
+        unchecked: ExchangeUnavailable | Throttled | None = None
+        symbols: list[str] = []
+        exchange_ns = 0
+        try:
+            symbols, exchange_ns = await known_symbols(settings, rest, emit, START_PATIENCE_S)
+        except (ExchangeUnavailable, Throttled) as problem:
+            unchecked = problem
         sink = await open_sink(settings.database_url, pool_size=settings.pool_size, emit=emit)
     except BaseException:
         await http.close()
@@ -107,6 +114,8 @@ async def open_recorder(
     noticeboard = Noticeboard(data_dir(settings), [data_dir(settings), spool_dir(settings)])
     try:
         directory = data_dir(settings)
+        if unchecked is not None:
+            symbols = unchecked_symbols(settings, await recorded_symbols(sink, settings.venue.value), unchecked, emit)
         if settings.spool:
             spool = await _open_spool(settings, settings.database_url, emit)
 
@@ -140,12 +149,15 @@ async def open_recorder(
             liveness=liveness,
             housekeepers=(StoreUpkeep(settings.database_url), record),
             closer=record,
+            unchecked=unchecked is not None,
             show=Show(noticeboard, tally, version("crypto-quant"), os.getpid(), target_of(settings.database_url)),
         )
         if settings.backfill:
             clocks = parts.intake.clocks
-            if clocks and not exchange_ns:  # the symbols were not checked
+            if clocks and not exchange_ns and unchecked is None:
                 exchange_ns = await _exchange_time(rest, emit)
+            # only how far back is owed goes by it: ours will do
+            exchange_ns = exchange_ns or SystemClock().now_ns()
             await owe_candles(StoreLedger(sink), settings.venue, clocks, exchange_ns, emit)
         emit(
             events.RecordingStarted(
