@@ -600,6 +600,24 @@ class SymbolNotTrading(Event, frozen=True, kw_only=True):
     status: str
 
 
+class ClockOff(Event, frozen=True, kw_only=True):
+    """This machine's clock is ahead of the exchange's by more than a second (``ahead_s`` below 0: behind).
+
+    The record has the exchange's times and is not touched; `received_at` is wrong by as much. Lags are told without it.
+    """
+
+    message: ClassVar[str] = "Clock off"
+    level: ClassVar[str] = "warning"
+    remedy: ClassVar[str] = "Keep the time by NTP: `timedatectl set-ntp true`, or run chrony"
+    ahead_s: float
+
+
+class ClockRight(Event, frozen=True, kw_only=True):
+    """This machine's clock agrees with the exchange's again."""
+
+    message: ClassVar[str] = "Clock right"
+
+
 class StartInterrupted(Event, frozen=True, kw_only=True):
     """A signal came before recording had begun: what was opened is closed again, and nothing had been received."""
 

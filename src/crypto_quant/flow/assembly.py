@@ -17,6 +17,7 @@ from crypto_quant.continuity import CandleClock, RangeSet
 from crypto_quant.flow.archives import ArchiveShelf
 from crypto_quant.flow.backfill import Backfiller
 from crypto_quant.flow.candles import CandleKeeper
+from crypto_quant.flow.clock_watch import ClockWatch
 from crypto_quant.flow.collector import BinanceWSCollector
 from crypto_quant.flow.confirmed import ConfirmedSink
 from crypto_quant.flow.delivery import Delivery
@@ -164,8 +165,9 @@ def assemble(
         limits=limits if len(timeframes) == len(streams) else msgspec.structs.replace(limits, quiet_s=None),
     )
     guard = StreamGuard(symbols, streams, intake=intake, collector=collector, rest=rest, emit=emit, limits=liveness)
-    watcher = None
+    watcher = clock_watch = None
     if show is not None:
+        clock_watch = ClockWatch(rest, clock, stats, emit)
         watcher = Watcher(
             show.board,
             symbols,
@@ -199,6 +201,7 @@ def assemble(
         clock=clock,
         store_guard=StoreGuard(confirmed, ledger, intake=intake, emit=emit, refilled=backfiller is not None),
         symbol_check=SymbolCheck(symbols, rest, emit) if unchecked else None,
+        clock_watch=clock_watch,
         watcher=watcher,
         stats_interval_s=settings.stats_interval,
         drain_s=settings.drain_deadline,
