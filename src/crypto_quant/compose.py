@@ -23,11 +23,11 @@ from crypto_quant.binance.streams import (
     parse_stream,
     rest_base,
 )
-from crypto_quant.binance.venues import venue_spec
+from crypto_quant.binance.venues import VenueSpec, venue_spec
 from crypto_quant.config import Settings
-from crypto_quant.errors import ConfigError, CryptoQuantError
+from crypto_quant.errors import ConfigError, CryptoQuantError, ExchangeUnavailable, Throttled
 from crypto_quant.flow.archives import ArchiveShelf
-from crypto_quant.flow.assembly import Show, assemble, known_symbols, owe_candles
+from crypto_quant.flow.assembly import Show, assemble, owe_candles
 from crypto_quant.flow.audit import Progress
 from crypto_quant.flow.delivery import Delivery
 from crypto_quant.flow.history_run import HistoryRun, Report
@@ -38,15 +38,18 @@ from crypto_quant.flow.pipeline import Pipeline
 from crypto_quant.flow.rest import ExchangeRest
 from crypto_quant.flow.sample import Rows, Sampler
 from crypto_quant.flow.spool import Spool
+from crypto_quant.flow.symbols import START_PATIENCE_S, known_symbols, unchecked_symbols
 from crypto_quant.flow.tally import Tally
 from crypto_quant.market import Venue, day_of
 from crypto_quant.net.http import AiohttpClient
+from crypto_quant.net.proxies import Proxies
 from crypto_quant.net.websocket import PicowsConnector
 from crypto_quant.ops import board, surroundings
 from crypto_quant.ops.clock import SystemClock
 from crypto_quant.seams import Batch, Emit, Table
 from crypto_quant.snapshot import DiskView, ProcessView, Snapshot
 from crypto_quant.store import coverage
+from crypto_quant.store.holdings import recorded_symbols
 from crypto_quant.store.ledger import StoreLedger
 from crypto_quant.store.leftover import write_leftover
 from crypto_quant.store.paths import data_dir, spool_dir
@@ -57,7 +60,6 @@ from crypto_quant.store.timescale import TimescaleSink, open_sink
 from crypto_quant.store.upkeep import StoreUpkeep
 from crypto_quant.upkeep import RecordUpkeep
 
-_START_TRIES = 4
 # how long a load waits for a database that is away before it ends; running it again goes on
 _STORE_PATIENCE_S = 60.0
 
@@ -94,14 +96,21 @@ async def open_recorder(
     for text in settings.streams:
         parse_stream(text, spec)
     ws_url = settings.ws_url or spec.ws_url
-    link_url(ws_url, spec)  # a URL that cannot be right is said before anything is asked of anybody
+    # a URL or a proxy that cannot be right is said before anything is asked of anybody
+    _check_ways(link_url(ws_url, spec), *_http_urls(settings, spec))
     rng = rng or random.Random()  # noqa: S311  # jitter, not secrets
     emit = tally = Tally(emit, SystemClock())
     http = AiohttpClient()
     try:
         rest = ExchangeRest(spec, rest_base(settings.rest_url or spec.rest_url), http, emit, rng)
         heard: list[ExchangeInfo] = []
-        symbols, exchange_ns = await known_symbols(settings, rest, emit, hear=heard.append)
+        unchecked: ExchangeUnavailable | Throttled | None = None
+        symbols: list[str] = []
+        exchange_ns = 0
+        try:
+            symbols, exchange_ns = await known_symbols(settings, rest, emit, START_PATIENCE_S, hear=heard.append)
+        except (ExchangeUnavailable, Throttled) as problem:
+            unchecked = problem
         sink = await open_sink(settings.database_url, pool_size=settings.pool_size, emit=emit)
     except BaseException:
         await http.close()
@@ -111,6 +120,8 @@ async def open_recorder(
     try:
         await _note_symbols(sink, settings, heard)
         directory = data_dir(settings)
+        if unchecked is not None:
+            symbols = unchecked_symbols(settings, await recorded_symbols(sink, settings.venue.value), unchecked, emit)
         if settings.spool:
             spool = await _open_spool(settings, settings.database_url, emit)
 
@@ -144,12 +155,15 @@ async def open_recorder(
             liveness=liveness,
             housekeepers=(StoreUpkeep(settings.database_url), record),
             closer=record,
+            unchecked=unchecked is not None,
             show=Show(noticeboard, tally, version("crypto-quant"), os.getpid(), target_of(settings.database_url)),
         )
         if settings.backfill:
             clocks = parts.intake.clocks
-            if clocks and not exchange_ns:  # the symbols were not checked
+            if clocks and not exchange_ns and unchecked is None:
                 exchange_ns = await _exchange_time(rest, emit)
+            # only how far back is owed goes by it: ours will do
+            exchange_ns = exchange_ns or SystemClock().now_ns()
             await owe_candles(StoreLedger(sink), settings.venue, clocks, exchange_ns, emit)
         emit(
             events.RecordingStarted(
@@ -228,6 +242,7 @@ async def open_history(
     if last < first:
         raise ConfigError("the days end before they begin", subject=f"--from {first} --to {last}")
     spec = venue_spec(settings.venue)
+    _check_ways(*_http_urls(settings, spec))
     streams = [parse_stream(text, spec) for text in dict.fromkeys(settings.streams)]
     rng = random.Random()  # noqa: S311  # jitter, not secrets
     http = AiohttpClient()
@@ -281,6 +296,18 @@ async def open_sampler(
         yield Sampler(rows, exchanges, _shelf(settings, http, emit, rng), progress)
     finally:
         await http.close()
+
+
+def _http_urls(settings: Settings, spec: VenueSpec) -> tuple[str, str]:
+    """Return where REST and the archive are. Raises ConfigError for what is no URL."""
+    return rest_base(settings.rest_url or spec.rest_url), archive_base(settings.archive_url or ARCHIVE_URL)
+
+
+def _check_ways(*urls: str) -> None:
+    """Raise ConfigError when the proxy for one of these URLs cannot be used."""
+    proxies = Proxies(os.environ)
+    for url in urls:
+        proxies.of(url)
 
 
 def _shelf(

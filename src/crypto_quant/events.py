@@ -555,6 +555,41 @@ class RecordingStarted(Event, frozen=True, kw_only=True):
     links: int
 
 
+class SymbolsUnchecked(Event, frozen=True, kw_only=True):
+    """The exchange's REST cannot be asked for its symbols, as during a ban: recording begins on what is known.
+
+    ``new`` names those that this database has never recorded; they are recorded as well.
+    """
+
+    message: ClassVar[str] = "Symbols not checked"
+    level: ClassVar[str] = "warning"
+    remedy: ClassVar[str] = (
+        "Nothing: they are checked as soon as the exchange answers. Holes are fetched then, too; look twice at the "
+        "spelling of what is `new`"
+    )
+    symbols: int
+    new: str
+    cause: str
+    retry_in_s: float
+
+
+class SymbolsChecked(Event, frozen=True, kw_only=True):
+    """The check that a start had to do without is made up for: the exchange lists every symbol."""
+
+    message: ClassVar[str] = "Symbols checked"
+    symbols: int
+
+
+class SymbolsUnknown(Event, frozen=True, kw_only=True):
+    """Symbols whose recording began unchecked are not listed at the exchange; the others are recorded."""
+
+    message: ClassVar[str] = "Unknown symbols"
+    level: ClassVar[str] = "error"
+    remedy: ClassVar[str] = "Nothing will come of them: start again without them, or as `hint` writes them"
+    symbols: str
+    hint: str
+
+
 class SymbolNotTrading(Event, frozen=True, kw_only=True):
     """A symbol exists but does not trade now; its streams may stay silent."""
 
@@ -563,6 +598,30 @@ class SymbolNotTrading(Event, frozen=True, kw_only=True):
     remedy: ClassVar[str] = "Nothing, or leave the symbol out"
     symbol: str
     status: str
+
+
+class ClockOff(Event, frozen=True, kw_only=True):
+    """This machine's clock is ahead of the exchange's by more than a second (``ahead_s`` below 0: behind).
+
+    The record has the exchange's times and is not touched; `received_at` is wrong by as much. Lags are told without it.
+    """
+
+    message: ClassVar[str] = "Clock off"
+    level: ClassVar[str] = "warning"
+    remedy: ClassVar[str] = "Keep the time by NTP: `timedatectl set-ntp true`, or run chrony"
+    ahead_s: float
+
+
+class ClockRight(Event, frozen=True, kw_only=True):
+    """This machine's clock agrees with the exchange's again."""
+
+    message: ClassVar[str] = "Clock right"
+
+
+class StartInterrupted(Event, frozen=True, kw_only=True):
+    """A signal came before recording had begun: what was opened is closed again, and nothing had been received."""
+
+    message: ClassVar[str] = "Ended before recording began"
 
 
 class DrainStep(Event, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ import msgspec
 
 from crypto_quant import commands
 from crypto_quant.market import NS_PER_S
-from crypto_quant.snapshot import LinkView, Phase, Snapshot, StreamState
+from crypto_quant.snapshot import ClockView, LinkView, Phase, Snapshot, StreamState
 from crypto_quant.words import GIB, MIB, counted, milliseconds, size, span
 
 # a living recorder shows something new every second; one that has not for so long hangs, or its disk does
@@ -25,6 +25,9 @@ DISK_SHARE_LOW = 0.1
 DISK_BYTES_ENOUGH = 10 * GIB
 FILES_SHARE_MOST = 0.8
 COMMIT_LAG_MOST_MS = 5000.0
+# a clock that is off by less is well enough; by more than the second, it shows another time altogether, as a replay's
+CLOCK_OFF_MS = 1000.0
+CLOCK_ANOTHER_MS = 86_400_000.0
 _NAMED_MAX = 3
 
 
@@ -78,7 +81,8 @@ def problems(snapshot: Snapshot | None, *, alive: bool, now_ns: int) -> list[Pro
             )
         ]
     found = [*_stale(snapshot, now_ns), *_phase(snapshot), *_store(snapshot), *_links(snapshot), *_streams(snapshot)]
-    found += [*_missing(snapshot), *_disks(snapshot), *_late(snapshot), *_aside(snapshot), *_files(snapshot)]
+    found += [*_missing(snapshot), *_disks(snapshot), *_late(snapshot), *_aside(snapshot)]
+    found += [*_clock(snapshot), *_files(snapshot)]
     levels = list(Level)
     return sorted(found, key=lambda problem: (not problem.urgent, levels.index(problem.level)))
 
@@ -94,6 +98,16 @@ def disk_level(free_bytes: int, total_bytes: int) -> Level | None:
         return Level.WRONG
     low = free_bytes < DISK_BYTES_LOW or free_bytes < min(DISK_SHARE_LOW * total_bytes, DISK_BYTES_ENOUGH)
     return Level.NOTE if low else None
+
+
+def clock_off_ms(clock: ClockView) -> float:
+    """Return how far a clock is off in ms, below 0 when it is behind; 0 when that is too little to matter.
+
+    What is not certain is given to the clock's favour.
+    """
+    ahead_ms = clock.ahead_ms or 0.0
+    certain_ms = abs(ahead_ms) - clock.unsure_ms
+    return ahead_ms if CLOCK_OFF_MS < certain_ms < CLOCK_ANOTHER_MS else 0.0
 
 
 def _wrong(what: str, remedy: str, *, cause: str = "", since_ns: int | None = None, urgent: bool = False) -> Problem:
@@ -247,6 +261,21 @@ def _late(snapshot: Snapshot) -> Iterator[Problem]:
         yield _note(
             f"Rows reach the database late: {milliseconds(late_ms)} after their arrival (p99)",
             "The database, its disk or this machine is too slow for the load: crypto-quant doctor",
+        )
+
+
+def _clock(snapshot: Snapshot) -> Iterator[Problem]:
+    off_ms = clock_off_ms(snapshot.clock)
+    if snapshot.clock.ahead_ms is None:
+        # REST has not told; what arrives before it was made shows a clock that is behind
+        least_ms = min((each.lag_ms for each in snapshot.streams if each.lag_ms is not None), default=0.0)
+        off_ms = clock_off_ms(ClockView(ahead_ms=min(least_ms, 0.0)))
+    if off_ms:
+        side = "ahead of" if off_ms > 0 else "behind"
+        yield _note(
+            f"This machine's clock is {milliseconds(abs(off_ms))} {side} the exchange's",
+            "Keep the time by NTP: timedatectl set-ntp true, or run chrony. Trades, candles and ids are not touched; "
+            "received_at is wrong by as much",
         )
 
 

@@ -68,8 +68,8 @@ class StreamView(msgspec.Struct, frozen=True, kw_only=True):
     ``last`` is the newest trade id, or the open time (ns) of the newest closed candle; -1 when none came. ``seen_ns``
     says when it came, to about a second; None when none has come in this run. ``rate`` is events a second over about
     the last ten (ids of trades; closed candles have none: 0). ``lag_ms`` is from the exchange's event time to the
-    arrival here, of a trade of late; it includes the difference of the two clocks. ``gaps`` and ``missing`` count the
-    holes that are open in the trades and the ids in them (of candles: slots).
+    arrival here, of a trade of late, without the difference of the two clocks as far as that is known. ``gaps`` and
+    ``missing`` count the holes that are open in the trades and the ids in them (of candles: slots).
     """
 
     stream: str
@@ -157,6 +157,21 @@ class ProcessView(msgspec.Struct, frozen=True, kw_only=True):
     open_files_limit: int = 0
 
 
+class ClockView(msgspec.Struct, frozen=True, kw_only=True):
+    """This machine's clock against the exchange's, by its answers over REST.
+
+    ``ahead_ms`` is how far ours is ahead (below 0: behind), give or take ``unsure_ms``; None while nothing is known.
+    """
+
+    ahead_ms: float | None = None
+    unsure_ms: float = 0.0
+
+    @property
+    def difference_ms(self) -> float:
+        """What to take out of a time between the two clocks: nothing while they may agree."""
+        return self.ahead_ms if self.ahead_ms is not None and abs(self.ahead_ms) > self.unsure_ms else 0.0
+
+
 class Happening(msgspec.Struct, frozen=True, kw_only=True):
     """An event worth a person's look (a warning or an error), with its fields as the log has them."""
 
@@ -195,6 +210,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     spool: SpoolView = SpoolView()
     disks: tuple[DiskView, ...] = ()
     process: ProcessView = ProcessView()
+    clock: ClockView = ClockView()
     links: tuple[LinkView, ...] = ()
     streams: tuple[StreamView, ...] = ()
     gaps: tuple[GapView, ...] = ()

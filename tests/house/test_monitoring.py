@@ -84,6 +84,10 @@ def test_alerts_and_status_call_the_same_disk_full() -> None:
     enough = f"{free} < {health.DISK_BYTES_ENOUGH // 2**30} * 2^30 and {free} / {size} < {health.DISK_SHARE_LOW}"
     assert expressions["CryptoQuantDiskLow"] == f"{free} < 2^30 or ({enough})"
     assert health.DISK_BYTES_LOW == 2**30
+    assert (health.CLOCK_OFF_MS, health.CLOCK_ANOTHER_MS) == (1_000, 86_400_000)
+    ahead, unsure = "cryptoquant_clock_ahead_seconds", "cryptoquant_clock_unsure_seconds"
+    assert expressions["CryptoQuantClockAhead"] == f"{ahead} > 1 + {unsure} and {ahead} < 86400"
+    assert f"-{ahead} > 1 + {unsure} and -{ahead} < 86400" in expressions["CryptoQuantClockBehind"]
 
 
 def test_every_alert_is_tested_both_ways() -> None:

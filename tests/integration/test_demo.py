@@ -49,6 +49,15 @@ async def test_the_demo_shows_that_every_row_is_the_exchanges(environment: dict[
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("proxy", ["http://127.0.0.1:9", "socks5h://127.0.0.1:9"])
+async def test_the_demo_asks_no_proxy(environment: dict[str, str], proxy: str) -> None:
+    """Nothing of it leaves loopback: a proxy that is not there, or of a kind that cannot be used, is no matter."""
+    environment |= dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), proxy) | {"NO_PROXY": ""}
+    done = await run(environment, "-m", "crypto_quant", "demo", "--duration", "5", "--symbols", "1", "--rate", "300")
+    assert done.returncode == 0, done.stderr
+    assert "✔" in done.stdout
+
+
 async def test_the_founding_demo_records_btcusdt(environment: dict[str, str]) -> None:
     market = SyntheticTape(invented(["BTCUSDT", "ETHUSDT"]), rate=300, seed=2, start_us=1_790_856_000_000_000)
     async with SimulatedExchange(market) as exchange:

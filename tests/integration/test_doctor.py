@@ -17,6 +17,7 @@ import asyncpg
 import pytest
 import trustme
 from commands import program
+from forward_proxy import forwarding
 from own_servers import own_server, standby_of
 from programs import cut
 
@@ -27,8 +28,8 @@ from crypto_quant.store.embedded import EmbeddedDatabase
 from crypto_quant.store.migrate import migrate
 
 NAMES = [
-    "python", "event_loop", "settings", "file_limit", "memory", "data_disk", "spool_disk", "database_disk", "rest",
-    "clock", "websocket", "archive", "database", "postgresql", "timescaledb", "encoding", "schema", "rights",
+    "python", "event_loop", "settings", "file_limit", "memory", "data_disk", "spool_disk", "database_disk", "proxy",
+    "rest", "clock", "websocket", "archive", "database", "postgresql", "timescaledb", "encoding", "schema", "rights",
     "durability", "wal", "shared_buffers", "publications",
     "connections", "background_workers", "timezone",
 ]  # fmt: skip
@@ -305,6 +306,22 @@ async def test_a_clock_that_is_wrong(tmp_path: Path, ahead_s: int, verdict: str,
     assert verdicts(found, "rest", "websocket", "clock") == ["ok", "ok", verdict]
     assert words in found["clock"]["found"]
     assert (found["clock"]["remedy"] != "") is (verdict != "ok")
+
+
+async def test_the_proxy_is_named_without_its_password_or_refused(tmp_path: Path) -> None:
+    async with exchange() as made, forwarding(int(made.ws_url.rpartition(":")[2])) as proxy:
+        through = {"NO_PROXY": "", "HTTP_PROXY": f"me:secret@127.0.0.1:{proxy.port}"}
+        words = ("--ws-url", "ws://exchange.test", "--rest-url", "http://exchange.test", "--archive-url", made.rest_url)
+        found, _ = await told("", tmp_path, *words, environment=through)
+        assert verdicts(found, "proxy", "rest", "websocket") == ["ok"] * 3
+        name = f"http://me:***@127.0.0.1:{proxy.port} (HTTP_PROXY)"
+        assert found["proxy"]["found"] == f"{name} for REST, WebSocket; none for archive"
+        assert {method for method, _ in proxy.asked} == {"GET", "CONNECT"}
+        found, code = await told("", tmp_path, *words, environment={"NO_PROXY": "", "HTTP_PROXY": "socks5h://s:1080"})
+    assert code == 1
+    assert verdicts(found, "proxy", "rest", "websocket") == ["failed"] * 3
+    assert "socks5h://s:1080" in found["proxy"]["found"]
+    assert "SOCKS is not supported" in found["proxy"]["remedy"]
 
 
 @pytest.mark.parametrize(("status", "words"), [(451, "binance.vision"), (403, "five minutes"), (429, "Wait")])

@@ -39,25 +39,29 @@ def test_rest(given: HttpAnswer | ExchangeUnavailable, took_ns: int, verdict: st
     assert words in f"{found.found} {found.remedy}"
 
 
-@pytest.mark.parametrize(("problem", "status", "proxy", "verdict", "words"), [
-    (None, None, "", "ok", "ms"),
-    (None, None, "HTTPS_PROXY", "ok", "ms"),
-    (LinkLost("refused", subject=URL, status=451), 451, "", "failed", "restricted location"),
-    (LinkLost("refused", subject=URL, status=403), 403, "", "failed", "five minutes"),
-    (LinkLost("cannot connect (timed out)", subject=URL), None, "", "failed", "firewall"),
-    (LinkLost("cannot connect (timed out)", subject=URL), None, "HTTPS_PROXY", "failed", "HTTPS_PROXY is set, but the"),
-    (LinkLost("the certificate is refused: x", subject=URL, hint="SSL_CERT_FILE"), None, "HTTPS_PROXY", "failed",
-     "SSL_CERT_FILE"),
-    (Throttled("answered with HTTP 429", subject=URL, retry_after_s=1234.5), None, "", "failed", "Wait 1,234 s"),
+@pytest.mark.parametrize(("problem", "status", "verdict", "words"), [
+    (None, None, "ok", "ms"),
+    (LinkLost("refused", subject=URL, status=451), 451, "failed", "restricted location"),
+    (LinkLost("refused", subject=URL, status=403), 403, "failed", "five minutes"),
+    (LinkLost("cannot connect (timed out)", subject=URL), None, "failed", "firewall"),
+    (LinkLost("the certificate is refused: x", subject=URL, hint="SSL_CERT_FILE"), None, "failed", "SSL_CERT_FILE"),
+    (Throttled("answered with HTTP 429", subject=URL, retry_after_s=1234.5), None, "failed", "Wait 1,234 s"),
 ])  # fmt: skip
-def test_websocket(
-    problem: LinkLost | Throttled | None, status: int | None, proxy: str, verdict: str, words: str
-) -> None:
-    found = network.websocket(URL, problem, 5_000_000, status=status, proxy=proxy)
+def test_websocket(problem: LinkLost | Throttled | None, status: int | None, verdict: str, words: str) -> None:
+    found = network.websocket(URL, problem, 5_000_000, status=status)
     assert (found.check, found.verdict) == ("websocket", verdict)
     assert words in f"{found.found} {found.remedy}"
-    if "certificate" in found.found:
-        assert "is set, but" not in found.remedy
+
+
+@pytest.mark.parametrize(("ways", "found"), [
+    ({"REST": "", "WebSocket": ""}, "none, all is reached directly"),
+    ({"REST": "http://p (A)", "WebSocket": "http://p (A)"}, "http://p (A) for REST, WebSocket"),
+    ({"REST": "http://p (A)", "WebSocket": "", "archive": "http://q (B)"},
+     "http://p (A) for REST; http://q (B) for archive; none for WebSocket"),
+])  # fmt: skip
+def test_the_proxy_of_each_way_is_named(ways: dict[str, str], found: str) -> None:
+    assert network.proxy(ways).found == found
+    assert network.proxy(ways).verdict == "ok"
 
 
 @pytest.mark.parametrize(("given", "verdict", "words"), [

@@ -132,7 +132,7 @@ async def test_a_password_in_an_address_is_not_shown() -> None:
         for finding in (
             *await ask_rest("https://me:secret@x", asked, exchange, exchange),
             *await ask_archive("https://me:secret@x", Exchange(answer)),
-            *await shake_hands("wss://me:secret@x", Line(LinkLost("refused")), ""),
+            *await shake_hands("wss://me:secret@x", Line(LinkLost("refused"))),
         ):
             assert "secret" not in f"{finding.found} {finding.remedy}"
 
@@ -174,13 +174,13 @@ class Line:
     (Throttled("HTTP 418", retry_after_s=9), "HTTP 418"),
 ])  # fmt: skip
 async def test_a_handshake_that_fails(problem: Exception, words: str) -> None:
-    (found,) = await shake_hands("wss://x", Line(problem), "")
+    (found,) = await shake_hands("wss://x", Line(problem))
     assert found.verdict == "failed"
     assert words in found.found
 
 
 async def test_a_handshake_that_succeeds_leaves_no_link_behind() -> None:
     line = Line()
-    (found,) = await shake_hands("wss://x", line, "HTTPS_PROXY")
+    (found,) = await shake_hands("wss://x", line)
     assert found.verdict == "ok"
     assert line.dropped

@@ -18,6 +18,7 @@ from crypto_quant.flow.stats import PipelineStats
 from crypto_quant.flow.writer import TimescaleWriter
 from crypto_quant.market import AggTrade, Candle, Timeframe, Venue
 from crypto_quant.seams import Batch, Clock, Covered, Receipt, Source, Table
+from crypto_quant.snapshot import ClockView
 
 
 @pytest.fixture(autouse=True)
@@ -371,13 +372,17 @@ async def test_a_refused_candle_is_not_proven_and_its_neighbours_are() -> None:
     assert proven == {1, 3, 4, 5}
 
 
-async def test_lags_are_measured_from_arrival_and_from_the_event() -> None:
+@pytest.mark.parametrize("ahead_ms", [None, 21_000.0, -21_000.0])
+async def test_lags_are_measured_from_arrival_and_from_the_event(ahead_ms: float | None) -> None:
+    """What is known of the difference of the clocks is no lag."""
     bench = Bench()
+    bench.stats.clock = ClockView(ahead_ms=ahead_ms, unsure_ms=30.0)
+    off_ns = int((ahead_ms or 0.0) * 1e6)
     clock = bench.clock
     assert isinstance(clock, SetClock)
     async with bench.running():
         for number in range(200):
-            received_ns, event_ns = clock.ns - 10_000_000, clock.ns - 1_000_000_000
+            received_ns, event_ns = clock.ns - 10_000_000, clock.ns - off_ns - 1_000_000_000
             bench.writer.add_trades(Chunk(row(number), 1, received_ns=received_ns, event_ns=event_ns))
         await bench.writer.flush()
     assert 10 <= (bench.stats.commit_lag.quantile(0.5) or 0) <= 12.5

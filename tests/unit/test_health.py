@@ -11,6 +11,7 @@ from crypto_quant import health
 from crypto_quant.health import Level, Problem
 from crypto_quant.market import NS_PER_S
 from crypto_quant.snapshot import (
+    ClockView,
     DiskView,
     GapView,
     LinkState,
@@ -122,6 +123,9 @@ def test_a_start_that_fails_is_not_only_a_start() -> None:
         ({"commit_lag": Spread(p99_ms=9000.0)}, "late: 9,000 ms after their arrival"),
         ({"disks": (DiskView(path="/d", free_bytes=9 * GIB, total_bytes=4000 * GIB),)}, "(0.2%)"),
         ({"process": ProcessView(open_files=900, open_files_limit=1024)}, "900 files are open of 1,024"),
+        ({"clock": ClockView(ahead_ms=21_000.0, unsure_ms=30.0)}, "machine's clock is 21 s ahead of the exchange's"),
+        ({"clock": ClockView(ahead_ms=-1234.0, unsure_ms=30.0)}, "clock is 1,234 ms behind the exchange's"),
+        ({"streams": (stream(lag_ms=30.0), stream("ethusdt", lag_ms=-1500.0))}, "clock is 1,500 ms behind"),
     ],
 )  # fmt: skip
 def test_what_is_worth_a_look_leaves_it_well(fields: dict[str, Any], says: str) -> None:
@@ -143,6 +147,12 @@ def test_what_is_worth_a_look_leaves_it_well(fields: dict[str, Any], says: str) 
         {"process": ProcessView(open_files=819, open_files_limit=1024)},
         {"process": ProcessView(open_files=9, open_files_limit=0)},
         {"links": (link(1, LinkState.OPEN),)},
+        {"clock": ClockView(ahead_ms=1000.0)},
+        {"clock": ClockView(ahead_ms=-1500.0, unsure_ms=600.0)},
+        {"clock": ClockView(ahead_ms=90_000_000.0, unsure_ms=1.0)},
+        {"clock": ClockView(ahead_ms=0.0), "streams": (stream(lag_ms=-1500.0),)},
+        {"streams": (stream(lag_ms=-900.0),)},
+        {"streams": (stream(lag_ms=21_000.0),)},
     ],
 )
 def test_what_is_below_its_limit_is_no_problem(fields: dict[str, Any]) -> None:

@@ -11,7 +11,17 @@ from prometheus_client.samples import Sample
 from snapshots import snapshot, stream
 
 from crypto_quant.flow.stats import PipelineStats
-from crypto_quant.snapshot import LinkState, LinkView, Phase, Snapshot, SpoolView, Spread, StoreView, StreamState
+from crypto_quant.snapshot import (
+    ClockView,
+    LinkState,
+    LinkView,
+    Phase,
+    Snapshot,
+    SpoolView,
+    Spread,
+    StoreView,
+    StreamState,
+)
 from crypto_quant.web import metrics
 from crypto_quant.web.metrics import Exposition
 from crypto_quant.web.standing import STALE_S, Standing
@@ -41,7 +51,8 @@ def value(found: Iterable[Sample], name: str, **labels: str) -> float:
 
 @pytest.mark.parametrize("accept", ["", "application/openmetrics-text; version=1.0.0"])
 def test_what_a_snapshot_says_is_exported(accept: str) -> None:
-    shot = snapshot(counts={"trades_written": 41, "pending_trades": 3, "gaps_open": 2})
+    clock = ClockView(ahead_ms=-21_500.0, unsure_ms=30.0)
+    shot = snapshot(counts={"trades_written": 41, "pending_trades": 3, "gaps_open": 2}, clock=clock)
     found = samples([standing(shot)], accept=accept)
     assert value(found, "up", **OWNER) == 1
     assert value(found, "ready", **OWNER) == 1
@@ -64,6 +75,8 @@ def test_what_a_snapshot_says_is_exported(accept: str) -> None:
     assert value(found, "stream_trades_per_second", symbol="btcusdt", stream="aggTrade") == 1.5
     assert value(found, "stream_arrival_lag_seconds", symbol="btcusdt") == 0.02
     assert value(found, "arrival_lag_least_seconds") == 0.02
+    assert value(found, "clock_ahead_seconds") == -21.5
+    assert value(found, "clock_unsure_seconds") == 0.03
     [info] = [each for each in found if each.name == "cryptoquant_recorder_info"]
     assert info.labels["version"] == "1.2.3"
     assert info.labels["database"] == "db:5432/market"
@@ -146,6 +159,7 @@ def test_what_is_not_known_is_not_told() -> None:
     names = {each.name.removeprefix("cryptoquant_") for each in found}
     absent = {
         "last_event_timestamp_seconds", "exchange_timestamp_seconds", "arrival_lag_least_seconds",
+        "clock_ahead_seconds", "clock_unsure_seconds",
         "last_commit_timestamp_seconds", "stream_last_event_timestamp_seconds", "stream_trades_per_second",
     }  # fmt: skip
     assert not names & absent

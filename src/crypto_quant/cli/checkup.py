@@ -13,11 +13,12 @@ from crypto_quant.binance.history import time_request
 from crypto_quant.binance.streams import archive_base, link_url, rest_base
 from crypto_quant.binance.venues import venue_spec
 from crypto_quant.config import Resolved
-from crypto_quant.diagnosis import machine, server
+from crypto_quant.diagnosis import machine, network, server
 from crypto_quant.diagnosis.finding import Finding, of_error, ok, skipped, warning
 from crypto_quant.errors import CryptoQuantError
 from crypto_quant.flow.checkup import Check, ask_archive, ask_rest, settled, shake_hands
 from crypto_quant.net.http import AiohttpClient
+from crypto_quant.net.proxies import Proxies
 from crypto_quant.net.websocket import PicowsConnector
 from crypto_quant.ops import machine as here
 from crypto_quant.ops.clock import SystemClock
@@ -33,7 +34,6 @@ MACHINE_LIMIT_S = 5.0
 NETWORK_LIMIT_S = 20.0
 DATABASE_LIMIT_S = 15.0
 _HANDSHAKE_LIMIT_S = 8.0
-_PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 # the findings that need a connection to the database, in their order
 _INSIDE = (
     "postgresql", "timescaledb", "encoding", "schema", "rights", "durability", "wal", "shared_buffers",
@@ -126,7 +126,6 @@ async def _in_thread(work: Callable[[], Answer]) -> Answer:
 def _of_network(resolved: Resolved, clock: Clock) -> list[Check]:
     settings = resolved.settings
     spec = venue_spec(settings.venue)
-    proxy = next((name for name in _PROXIES if os.environ.get(name)), "")
 
     async def with_http(ask: Callable[[AiohttpClient], Awaitable[list[Finding]]]) -> list[Finding]:
         http = AiohttpClient(timeout_s=_HANDSHAKE_LIMIT_S)
@@ -135,19 +134,34 @@ def _of_network(resolved: Resolved, clock: Clock) -> list[Check]:
         finally:
             await http.close()
 
+    # each check says by itself that its URL cannot be
+    def rest_url() -> str:
+        return rest_base(settings.rest_url or spec.rest_url)
+
+    def archive_url() -> str:
+        return archive_base(settings.archive_url or ARCHIVE_URL)
+
+    def ws_url() -> str:
+        return link_url(settings.ws_url or spec.ws_url, spec)
+
+    async def proxy() -> list[Finding]:
+        proxies = Proxies(os.environ)
+        ways = {"REST": rest_url(), "WebSocket": ws_url(), "archive": archive_url()}
+        return [network.proxy({way: str(proxies.of(url) or "") for way, url in ways.items()})]
+
     async def rest() -> list[Finding]:
-        url = rest_base(settings.rest_url or spec.rest_url)
+        url = rest_url()
         return await with_http(lambda http: ask_rest(url, time_request(spec), http, clock))
 
     async def archive() -> list[Finding]:
-        url = archive_base(settings.archive_url or ARCHIVE_URL)
+        url = archive_url()
         return await with_http(lambda http: ask_archive(url, http))
 
     async def websocket() -> list[Finding]:
-        url = link_url(settings.ws_url or spec.ws_url, spec)
-        return await shake_hands(url, PicowsConnector(handshake_timeout_s=_HANDSHAKE_LIMIT_S), proxy)
+        return await shake_hands(ws_url(), PicowsConnector(handshake_timeout_s=_HANDSHAKE_LIMIT_S))
 
     return [
+        Check(("proxy",), NETWORK_LIMIT_S, proxy),
         Check(("rest", "clock"), NETWORK_LIMIT_S, rest),
         Check(("websocket",), NETWORK_LIMIT_S, websocket),
         Check(("archive",), NETWORK_LIMIT_S, archive),

@@ -86,28 +86,42 @@ def loop_factory() -> Any:  # noqa: ANN401
 
 
 async def _record(settings: Settings, emit: Emit) -> int:
+    from crypto_quant import events  # noqa: PLC0415
     from crypto_quant.compose import open_recorder  # noqa: PLC0415
-    from crypto_quant.flow.pipeline import Ending  # noqa: PLC0415
+    from crypto_quant.flow.pipeline import Ending, Pipeline  # noqa: PLC0415
 
     loop = asyncio.get_running_loop()
-    async with open_recorder(settings, emit) as recorder:
-        pipeline = recorder.pipeline
-        # what stands now stays to the end: the collector of garbage need not look at it again and again
-        gc.collect()
-        gc.freeze()
-        hurried = False
+    starting = asyncio.current_task()
+    assert starting is not None  # noqa: S101 - this is one
+    pipeline: Pipeline | None = None
+    called_off = hurried = False
 
-        def interrupted() -> None:
-            nonlocal hurried
-            if pipeline.stopping:
-                hurried = True
-                pipeline.abort()
-            else:
-                pipeline.stop()
+    def interrupted() -> None:
+        nonlocal called_off, hurried
+        if pipeline is None:
+            # it may wait for the exchange or the database; nothing has been received yet
+            called_off = True
+            starting.cancel()
+        elif pipeline.stopping:
+            hurried = True
+            pipeline.abort()
+        else:
+            pipeline.stop()
 
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, interrupted)
-        ending = await pipeline.run(settings.duration)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, interrupted)
+    try:
+        async with open_recorder(settings, emit) as recorder:
+            pipeline = recorder.pipeline
+            # what stands now stays to the end: the collector of garbage need not look at it again and again
+            gc.collect()
+            gc.freeze()
+            ending = await pipeline.run(settings.duration)
+    except asyncio.CancelledError:
+        if pipeline is not None or not called_off:
+            raise
+        emit(events.StartInterrupted())
+        return 0
     if hurried:
         return 130
     return 0 if ending is Ending.DRAINED else 1

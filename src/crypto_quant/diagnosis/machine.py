@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import msgspec
 
 from crypto_quant.diagnosis.finding import Finding, failed, ok, skipped, warning
-from crypto_quant.health import Level, disk_level
+from crypto_quant.health import CLOCK_OFF_MS, Level, disk_level
 from crypto_quant.words import GIB, MIB, size
 
 PYTHON_MIN = (3, 11)
 # Within it the lag that is told is about right. A machine that keeps its time by NTP is within some hundredths.
-SKEW_OK_NS = 1_000_000_000
+SKEW_OK_NS = int(CLOCK_OFF_MS * 1e6)
 # Beyond it `received_at` names another minute than the trade's, and certificates begin to look not yet valid.
 SKEW_MOST_NS = 60_000_000_000
 # What the recorder opens besides links and connections: its libraries, the spool, archives, what is set aside.
@@ -84,7 +84,7 @@ def clock(samples: Sequence[ClockSample]) -> Finding:
     if certain > SKEW_MOST_NS:
         return failed("clock", f"{found}: received_at is wrong by as much", remedy)
     if certain > SKEW_OK_NS:
-        return warning("clock", f"{found}: lag and received_at are wrong by as much; trades are not", remedy)
+        return warning("clock", f"{found}: received_at is wrong by as much; trades are not", remedy)
     return ok("clock", found)
 
 

@@ -1,6 +1,7 @@
 """Verdicts on the ways to the exchange: REST, WebSocket, archive; causes are told apart as far as they can be."""
 
 import re
+from collections.abc import Mapping
 
 from crypto_quant.diagnosis.finding import Finding, failed, ok, warning
 from crypto_quant.errors import CryptoQuantError, Throttled
@@ -39,23 +40,26 @@ def rest(url: str, answer: HttpAnswer | CryptoQuantError, took_ns: int) -> Findi
     return _reached("rest", url, took_ns)
 
 
-def websocket(url: str, problem: CryptoQuantError | None, took_ns: int, *, status: int | None, proxy: str) -> Finding:
-    """Judge a handshake: the error in its place, and the HTTP ``status`` where one was answered.
+def proxy(ways: Mapping[str, str]) -> Finding:
+    """Name the proxy of each of these ways to the exchange; an empty one is a way without."""
+    through: dict[str, list[str]] = {}
+    for way, name in ways.items():
+        through.setdefault(name, []).append(way)
+    direct = through.pop("", [])
+    told = [f"{name} for {', '.join(served)}" for name, served in through.items()]
+    if not told:
+        return ok("proxy", "none, all is reached directly")
+    return ok("proxy", "; ".join([*told, f"none for {', '.join(direct)}"] if direct else told))
 
-    ``proxy`` names the variable of a proxy that HTTP takes; the WebSocket does not.
-    """
+
+def websocket(url: str, problem: CryptoQuantError | None, took_ns: int, *, status: int | None) -> Finding:
+    """Judge a handshake: the error in its place, and the HTTP ``status`` where one was answered."""
     if problem is None:
         return _reached("websocket", url, took_ns)
     if isinstance(problem, Throttled):
         wait = f"Wait {problem.retry_after_s:,.0f} s; another program may share this address"
         return failed("websocket", f"{problem.what}: {url}", wait)
-    finding = _unreachable("websocket", url, problem) if status is None else _refused("websocket", url, status)
-    if not proxy or "certificate" in finding.found:
-        return finding
-    remedy = (
-        f"{proxy} is set, but the WebSocket goes without a proxy: allow this host and port directly. {finding.remedy}"
-    )
-    return failed("websocket", finding.found, remedy)
+    return _unreachable("websocket", url, problem) if status is None else _refused("websocket", url, status)
 
 
 def archive(url: str, answer: HttpAnswer | CryptoQuantError, took_ns: int) -> Finding:

@@ -2,23 +2,22 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from crypto_quant import commands, events
-from crypto_quant.binance.history import ExchangeInfo
 from crypto_quant.binance.liveness import DEFAULT_LIMITS as DEFAULT_LIVENESS
 from crypto_quant.binance.liveness import LivenessLimits
 from crypto_quant.binance.session import DEFAULT_LIMITS, SessionLimits
-from crypto_quant.binance.streams import check_symbols, not_trading, parse_stream, plan_links, stream_name
+from crypto_quant.binance.streams import parse_stream, plan_links, stream_name
 from crypto_quant.binance.venues import VenueSpec
 from crypto_quant.config import Settings
 from crypto_quant.continuity import CandleClock, RangeSet
-from crypto_quant.errors import ExchangeUnavailable, Throttled
 from crypto_quant.flow.archives import ArchiveShelf
 from crypto_quant.flow.backfill import Backfiller
 from crypto_quant.flow.candles import CandleKeeper
+from crypto_quant.flow.clock_watch import ClockWatch
 from crypto_quant.flow.collector import BinanceWSCollector
 from crypto_quant.flow.confirmed import ConfirmedSink
 from crypto_quant.flow.delivery import Delivery
@@ -29,15 +28,15 @@ from crypto_quant.flow.rest import ExchangeRest
 from crypto_quant.flow.spool import Spool
 from crypto_quant.flow.stats import PipelineStats
 from crypto_quant.flow.store_guard import StoreGuard
+from crypto_quant.flow.symbols import SymbolCheck
 from crypto_quant.flow.tally import Tally
 from crypto_quant.flow.upkeep import Upkeep
 from crypto_quant.flow.watch import Board, Watcher
 from crypto_quant.flow.writer import TimescaleWriter
-from crypto_quant.market import Timeframe, Venue, fold_symbol, utc_text
+from crypto_quant.market import Timeframe, Venue, utc_text
 from crypto_quant.seams import Clock, Closer, Connector, Emit, Housekeeper, KnownSlots, Ledger, Quarantine, Sink, Table
 from crypto_quant.words import without_passwords
 
-_START_TRIES = 4
 # so many candles of a series are fetched at most when a recording goes on; `backfill` loads more
 _CANDLES_BACK = 10_000
 
@@ -87,14 +86,16 @@ def assemble(
     housekeepers: Sequence[Housekeeper] = (),
     closer: Closer | None = None,
     show: Show | None = None,
+    unchecked: bool = False,
 ) -> Parts:
     """Return a recorder of ``symbols`` (as stored); ``exchange_ns`` is the exchange's time, 0 when it is unknown.
 
     ``known`` says what the store has of each symbol; what waits in the ``spool`` counts as had as well. With ``shelf``
     None no archive is asked for what REST has not. With ``spool`` None rows wait in memory alone. ``limits`` say how
     patient links are, ``liveness`` when a silent stream is looked up; a ``housekeeper`` keeps the declared rules of
-    the tables, and ``show`` says where watchers look. It needs a running event loop, which gives it its monotonic
-    time. Raises ConfigError for unknown streams.
+    the tables, and ``show`` says where watchers look. ``unchecked`` symbols are held against the exchange's own when
+    it can be asked. It needs a running event loop, which gives it its monotonic time. Raises ConfigError for unknown
+    streams.
     """
     streams = [parse_stream(text, spec) for text in dict.fromkeys(settings.streams)]
     names = [stream_name(symbol, stream) for stream in streams for symbol in symbols]
@@ -164,8 +165,9 @@ def assemble(
         limits=limits if len(timeframes) == len(streams) else msgspec.structs.replace(limits, quiet_s=None),
     )
     guard = StreamGuard(symbols, streams, intake=intake, collector=collector, rest=rest, emit=emit, limits=liveness)
-    watcher = None
+    watcher = clock_watch = None
     if show is not None:
+        clock_watch = ClockWatch(rest, clock, stats, emit)
         watcher = Watcher(
             show.board,
             symbols,
@@ -198,35 +200,14 @@ def assemble(
         closer=closer,
         clock=clock,
         store_guard=StoreGuard(confirmed, ledger, intake=intake, emit=emit, refilled=backfiller is not None),
+        symbol_check=SymbolCheck(symbols, rest, emit) if unchecked else None,
+        clock_watch=clock_watch,
         watcher=watcher,
         stats_interval_s=settings.stats_interval,
         drain_s=settings.drain_deadline,
         pending_limit=settings.pending_limit,
     )
     return Parts(pipeline, intake, writer, stats, len(names), len(plan) * settings.links)
-
-
-async def known_symbols(
-    settings: Settings, rest: ExchangeRest, emit: Emit, *, hear: Callable[[ExchangeInfo], None] = lambda _info: None
-) -> tuple[list[str], int]:
-    """Return the symbols as stored, checked against the exchange, and the exchange's time (0: unknown).
-
-    ``hear`` is given what the exchange said. Without the check it is not asked.
-    Raises ConfigError for unknown symbols, ExchangeUnavailable and Throttled when REST cannot be asked.
-    """
-    if not settings.check_symbols:
-        return list(dict.fromkeys(fold_symbol(symbol) for symbol in settings.symbols)), 0
-    try:
-        info = await rest.insist("exchangeInfo", rest.exchange_info, _START_TRIES)
-    except (ExchangeUnavailable, Throttled) as problem:
-        remedy = "The symbols cannot be checked. Mend --rest-url, or record them unchecked with --no-check-symbols"
-        problem.hint = f"{problem.hint}. {remedy}" if problem.hint else remedy
-        raise
-    hear(info)
-    symbols = check_symbols(settings.symbols, info.symbols)
-    for symbol, status in not_trading(symbols, info.symbols).items():
-        emit(events.SymbolNotTrading(symbol=symbol, status=status))
-    return symbols, info.server_time_ns
 
 
 async def owe_candles(

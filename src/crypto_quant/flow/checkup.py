@@ -81,8 +81,8 @@ async def ask_archive(url: str, http: Http) -> list[Finding]:
     return [network.archive(without_passwords(url), answer, took_ns)]
 
 
-async def shake_hands(url: str, connector: Connector, proxy: str) -> list[Finding]:
-    """Return the verdict on a WebSocket at ``url``; ``proxy`` is the variable that sends HTTP through one, or empty."""
+async def shake_hands(url: str, connector: Connector) -> list[Finding]:
+    """Return the verdict on a WebSocket at ``url``."""
     loop = asyncio.get_running_loop()
     started = loop.time()
     problem: CryptoQuantError | None = None
@@ -94,7 +94,7 @@ async def shake_hands(url: str, connector: Connector, proxy: str) -> list[Findin
         problem = error
         status = error.status if isinstance(error, LinkLost) else None
     took_ns = int((loop.time() - started) * 1e9)
-    return [network.websocket(without_passwords(url), problem, took_ns, status=status, proxy=proxy)]
+    return [network.websocket(without_passwords(url), problem, took_ns, status=status)]
 
 
 async def _asked(

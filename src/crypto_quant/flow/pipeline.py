@@ -9,10 +9,12 @@ from crypto_quant import events
 from crypto_quant.errors import CryptoQuantError
 from crypto_quant.flow.backfill import Backfiller
 from crypto_quant.flow.candles import CandleKeeper
+from crypto_quant.flow.clock_watch import ClockWatch
 from crypto_quant.flow.collector import BinanceWSCollector
 from crypto_quant.flow.guard import StreamGuard
 from crypto_quant.flow.stats import PipelineStats
 from crypto_quant.flow.store_guard import StoreGuard
+from crypto_quant.flow.symbols import SymbolCheck
 from crypto_quant.flow.upkeep import Upkeep
 from crypto_quant.flow.watch import Watcher
 from crypto_quant.flow.writer import TimescaleWriter
@@ -67,6 +69,8 @@ class Pipeline:
         upkeep: Sequence[Upkeep] = (),
         closer: Closer | None = None,
         clock: Clock | None = None,
+        symbol_check: SymbolCheck | None = None,
+        clock_watch: ClockWatch | None = None,
         watcher: Watcher | None = None,
         stats_interval_s: float = 10.0,
         drain_s: float = 30.0,
@@ -85,6 +89,8 @@ class Pipeline:
         self._upkeep = upkeep
         self._closer = closer
         self._clock = clock
+        self._symbol_check = symbol_check
+        self._clock_watch = clock_watch
         self._watcher = watcher
         if watcher is not None:
             watcher.phase = lambda: self.phase
@@ -142,6 +148,10 @@ class Pipeline:
         if self._store_guard is not None:
             others.append(asyncio.create_task(self._store_guard.run(), name="store guard"))
         others += [asyncio.create_task(each.run(), name="upkeep") for each in self._upkeep]
+        if self._symbol_check is not None:
+            others.append(asyncio.create_task(self._symbol_check.run(), name="symbols"))
+        if self._clock_watch is not None:
+            others.append(asyncio.create_task(self._clock_watch.run(), name="clock"))
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
         # it shows the drain as well, so it ends last
         watching = asyncio.create_task(self._watch(), name="watcher")

@@ -1,6 +1,7 @@
 """The exchange's REST, within its limits: one weight budget for the whole process, retried when that can help."""
 
 import asyncio
+import math
 import random
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -99,8 +100,13 @@ class ExchangeRest:
             self._budget.punish(now_ns + int(pause.retry_after_s * 1e9))
             raise
 
-    async def insist(self, what: str, ask: Callable[[], Awaitable[Answer]], tries: int) -> Answer:
-        """Return the answer of ``ask``, asking up to ``tries`` times while the error is worth a retry."""
+    async def insist(
+        self, what: str, ask: Callable[[], Awaitable[Answer]], tries: int, patience_s: float = math.inf
+    ) -> Answer:
+        """Return the answer of ``ask``, asking up to ``tries`` times while the error is worth a retry.
+
+        A pause of more than ``patience_s`` that the exchange asks for is not waited for: Throttled is raised.
+        """
         delay_s = _FIRST_RETRY_S
         for attempt in range(1, tries + 1):
             try:
@@ -111,7 +117,7 @@ class ExchangeRest:
                     pause_s, wait_s = 0.0, problem.retry_after_s
                 else:
                     pause_s = wait_s = self._rng.uniform(delay_s / 2, delay_s)
-                last = attempt == tries
+                last = attempt == tries or (isinstance(problem, Throttled) and wait_s > patience_s)
                 self._emit(
                     events.RestFailed(request=what, cause=str(problem), retry_in_s=None if last else round(wait_s, 3))
                 )

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from crypto_quant.seams import PoolUse, Receipt, Table
+from crypto_quant.snapshot import ClockView
 
 # Lags are kept in buckets that grow by a quarter: a percentile is at most 12 % off, and counting is O(1).
 _GROWTH = 1.25
@@ -83,8 +84,8 @@ class PipelineStats:
     the ids in them. ``rollovers`` are links replaced without a break, ``reconnects`` those that had ended first.
     Lags cover the time since the last report:
     ``commit_lag`` from a frame's arrival to its commit, ``event_lag`` from the exchange's event time to the commit
-    (it includes the difference of the two clocks, and years when a recording is replayed). ``write_time`` is what
-    the store took for a batch, its tries included.
+    without the difference of the two clocks, as far as ``clock`` knows it (years when a recording is replayed).
+    ``write_time`` is what the store took for a batch, its tries included.
     """
 
     def __init__(self, started_ns: int) -> None:
@@ -115,6 +116,7 @@ class PipelineStats:
         self.batches_written = 0
         self.rows_written = 0
         self.store_failures = 0
+        self.clock = ClockView()
         self.commit_lag = LagHistogram()
         self.event_lag = LagHistogram()
         self.write_time = LagHistogram()

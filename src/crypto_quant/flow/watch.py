@@ -190,6 +190,7 @@ class Watcher:
             spool=self._spool_view(),
             disks=disks,
             process=process,
+            clock=stats.clock,
             links=tuple(self._link_views(now_ns)),
             streams=self._views,
             gaps=tuple(self._gap_views()),
@@ -283,7 +284,7 @@ class Watcher:
             last=last,
             seen_ns=pulse.seen_ns,
             rate=round(pulse.rate, 2),
-            lag_ms=None if lag_ns is None else round(lag_ns / 1e6, 3),
+            lag_ms=None if lag_ns is None else round(lag_ns / 1e6 - self._stats.clock.difference_ms, 3),
             gaps=len(intake.gaps(symbol)),
             missing=missing,
         )

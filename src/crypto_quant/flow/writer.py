@@ -434,11 +434,12 @@ class TimescaleWriter:
     def _count_lags(self, chunks: Sequence[Chunk]) -> None:
         now_ns = self._clock.now_ns()
         commit_lag, event_lag = self._stats.commit_lag, self._stats.event_lag
+        ahead_ms = self._stats.clock.difference_ms
         for chunk in chunks:
             for rows, received_ns, event_ns in chunk.arrivals:
                 if rows:
                     commit_lag.add((now_ns - received_ns) / 1e6, rows)
-                    event_lag.add((now_ns - event_ns) / 1e6, rows)
+                    event_lag.add((now_ns - event_ns) / 1e6 - ahead_ms, rows)
 
 
 def _rows_of(chunks: Sequence[Chunk]) -> Lines:

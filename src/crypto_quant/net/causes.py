@@ -3,6 +3,8 @@
 import socket
 import ssl
 
+from crypto_quant.net.proxies import Proxy
+
 _CLOCK = "Check this machine's clock; when it is right, the server has to renew its certificate"
 _UNTRUSTED = (
     "Nobody whom this machine trusts has signed it. Install the system's CA certificates, or name the CA's file in"
@@ -28,3 +30,18 @@ def explained(problem: BaseException) -> tuple[str, str]:
     if isinstance(problem, TimeoutError):
         return "timed out", ""
     return str(problem) or type(problem).__name__, ""
+
+
+def refused_by_proxy(status: int) -> tuple[str, str]:
+    """Return what a proxy's refusal means, and what to do about it."""
+    if status == 407:
+        return "the proxy wants a name and a password: HTTP 407", "Write them as http://USER:PASSWORD@HOST:PORT"
+    return f"the proxy refuses the connection: HTTP {status}", "It has to allow this host and port"
+
+
+def through_proxy(hint: str, proxy: Proxy | None) -> str:
+    """Return a hint that names the proxy through which it was tried, where there is one."""
+    if proxy is None:
+        return hint
+    way = f"It was asked through the proxy {proxy}"
+    return f"{hint}. {way}" if hint else way

@@ -2,14 +2,18 @@
 
 import asyncio
 import contextlib
+import os
+import re
 import socket
 import ssl
 from collections.abc import Sequence
 
 import picows
+import python_socks
 
 from crypto_quant.errors import LinkLost, Throttled
-from crypto_quant.net.causes import explained
+from crypto_quant.net.causes import explained, refused_by_proxy, through_proxy
+from crypto_quant.net.proxies import Proxies
 from crypto_quant.seams import Link, LinkHandler
 from crypto_quant.words import without_passwords
 
@@ -34,20 +38,30 @@ class PicowsConnector:
     """Opens WebSockets with picows.
 
     picows never pings by itself here: the exchange counts every client message, and liveness is judged by what is
-    received. Pongs are the session's business for the same reason.
+    received. Pongs are the session's business for the same reason. Links go through the proxy that the environment
+    asks for, by CONNECT.
     """
 
-    def __init__(self, handshake_timeout_s: float = 10.0, ssl_context: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        handshake_timeout_s: float = 10.0,
+        ssl_context: ssl.SSLContext | None = None,
+        proxies: Proxies | None = None,
+    ) -> None:
         self._handshake_timeout_s = handshake_timeout_s
         self._ssl_context = ssl_context
+        self._proxies = proxies or Proxies(os.environ)
 
     async def connect(self, url: str, handler: LinkHandler) -> Link:
         """Return the open link. Raises LinkLost, or Throttled when the handshake answers 429 or 418.
+
+        A proxy that cannot be used is a ConfigError.
 
         Cancelling is safe: a handshake that completes all the same is dropped unheard.
         """
         listener = _Listener(handler)
         shown = without_passwords(url)
+        proxy = self._proxies.of(url)
         try:
             async with asyncio.timeout(self._handshake_timeout_s * 2):
                 transport, _ = await picows.ws_connect(
@@ -60,6 +74,7 @@ class PicowsConnector:
                     max_frame_size=_MAX_FRAME,
                     read_buffer_init_size=_READ_BYTES,
                     logger_name="link",
+                    proxy=proxy.url if proxy is not None else None,
                 )
         except picows.WSHandshakeError as problem:
             status = int(problem.response.status) if problem.response is not None else None
@@ -74,11 +89,18 @@ class PicowsConnector:
             text = f"the handshake was answered with HTTP {status}" if status else f"handshake failed: {problem}"
             raise LinkLost(text, subject=shown, hint=hint, status=status) from problem
         except TimeoutError as problem:
-            raise LinkLost("no answer to the handshake in time", subject=shown) from problem
+            raise LinkLost(
+                "no answer to the handshake in time", subject=shown, hint=through_proxy("", proxy)
+            ) from problem
+        except python_socks.ProxyError as problem:
+            cause, hint = _of_proxy(problem)
+            raise LinkLost(cause, subject=shown, hint=through_proxy(hint, proxy)) from problem
         except (OSError, ValueError, picows.WSError) as problem:
             # OSError covers refused connections, unknown hosts and TLS failures, ValueError impossible host names
             cause, hint = explained(problem)
-            raise LinkLost(without_passwords(f"cannot connect ({cause})"), subject=shown, hint=hint) from problem
+            raise LinkLost(
+                without_passwords(f"cannot connect ({cause})"), subject=shown, hint=through_proxy(hint, proxy)
+            ) from problem
         finally:
             listener.over = True
         if not listener.connected:
@@ -87,6 +109,12 @@ class PicowsConnector:
             raise LinkLost("the server hung up during the handshake", subject=shown)
         _bound_window(transport.underlying_transport)
         return _PicowsLink(transport, listener)
+
+
+def _of_proxy(problem: python_socks.ProxyError) -> tuple[str, str]:
+    """Return what a proxy did in place of opening the way, and what to do about it; picows has the status as text."""
+    status = re.search(r"status (\d{3})", str(problem))
+    return refused_by_proxy(int(status[1])) if status else (f"cannot connect ({problem})", "")
 
 
 def _bound_window(transport: asyncio.Transport) -> None:

@@ -5,10 +5,12 @@ from datetime import datetime
 import msgspec
 
 from crypto_quant.store import faults
-from crypto_quant.store.timescale import connect
+from crypto_quant.store.timescale import TimescaleSink, connect
 from crypto_quant.store.url import redact
 
 _TIMEOUT_S = 5.0
+_RECORDED = """
+SELECT symbol FROM coverage WHERE venue = $1 UNION SELECT symbol FROM candle_coverage WHERE venue = $1"""
 _HELD = """
 SELECT venue, symbol, 'aggTrade' AS stream, sum(last_id - first_id + 1) FILTER (WHERE source <> 'void'),
        max(updated_at)
@@ -28,6 +30,12 @@ class Holding(msgspec.Struct, frozen=True):
     stream: str
     rows: int
     stored_at: datetime
+
+
+async def recorded_symbols(sink: TimescaleSink, venue: str) -> set[str]:
+    """Return the symbols of which something was ever recorded. Raises StoreUnavailable, StoreDenied."""
+    async with sink.reading() as connection:
+        return {row[0] for row in await connection.fetch(_RECORDED, venue)}
 
 
 async def holdings(url: str) -> list[Holding]:

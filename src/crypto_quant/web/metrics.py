@@ -120,8 +120,13 @@ OF_A_RECORDER: tuple[Family, ...] = (
     _one("gauge", "last_event_timestamp_seconds", "When the newest event of any stream came", _last_event),
     _one("gauge", "exchange_timestamp_seconds", "The exchange's time of the newest event",
          lambda shown: _seconds(shown.exchange_ns or None)),
-    _one("gauge", "arrival_lag_least_seconds", "From event time to arrival on the stream where that is least;"
-         " below 0 when this machine's clock is behind", lambda shown: min(_lags(shown), default=None)),
+    _one("gauge", "clock_ahead_seconds", "How far this machine's clock is ahead of the exchange's, by REST; below 0:"
+         " behind", lambda shown: None if shown.clock.ahead_ms is None else shown.clock.ahead_ms / 1e3),
+    _one("gauge", "clock_unsure_seconds", "By how much clock_ahead_seconds may be wrong",
+         lambda shown: None if shown.clock.ahead_ms is None else shown.clock.unsure_ms / 1e3),
+    _one("gauge", "arrival_lag_least_seconds", "From event time to arrival on the stream where that is least, without"
+         " the difference of the clocks that is known; below 0 when this machine's clock is behind",
+         lambda shown: min(_lags(shown), default=None)),
     _one("gauge", "arrival_lag_most_seconds", "From event time to arrival on the stream where that is most",
          lambda shown: max(_lags(shown), default=None)),
     _count("counter", "frames_received", "WebSocket frames received"),
@@ -169,8 +174,8 @@ OF_A_RECORDER: tuple[Family, ...] = (
          lambda shown: shown.store.pool_limit),
     _one("histogram", "commit_lag_seconds", "From the arrival of a frame to its commit",
          lambda shown: shown.commit_lag),
-    _one("histogram", "event_lag_seconds", "From the exchange's event time to the commit, the difference of the clocks"
-         " included", lambda shown: shown.event_lag),
+    _one("histogram", "event_lag_seconds", "From the exchange's event time to the commit, without the difference of the"
+         " clocks that is known", lambda shown: shown.event_lag),
     _one("histogram", "write_seconds", "What storing a batch took", lambda shown: shown.write_time),
     # -- the spool
     _one("gauge", "spool_rows", "Rows that wait in the spool on disk", lambda shown: shown.spool.rows),

@@ -10,9 +10,10 @@ from crypto_quant.binance.venues import venue_spec
 from crypto_quant.continuity import Gap
 from crypto_quant.errors import ConfigError, RetryableError, StoreDenied
 from crypto_quant.flow.archives import ArchiveShelf
-from crypto_quant.flow.assembly import Parts, assemble, known_symbols, owe_candles
+from crypto_quant.flow.assembly import Parts, assemble, owe_candles
 from crypto_quant.flow.pipeline import Ending
 from crypto_quant.flow.rest import ExchangeRest
+from crypto_quant.flow.symbols import known_symbols
 from crypto_quant.market import wire_symbol
 from crypto_quant.seams import Emit
 from crypto_quant.sim.aggregate import Aggregate
