@@ -306,7 +306,41 @@ async def test_what_was_never_recorded_is_told_with_what_is_there(recorded: tupl
     with pytest.raises(ConfigError, match=r"never recorded.*dogeusdt.*btcusdt \(spot\), ethusdt \(spot\)"):
         await audit(url, "btcusdt", "dogeusdt")
     with pytest.raises(ConfigError, match="2026-10-01 to 2026-10-02"):
-        await audit(url, first=date(2027, 1, 1))
+        await audit(url, first=date(2026, 9, 1), last=date(2026, 9, 30))
+    with pytest.raises(ConfigError, match="2026-10-01 to 2026-10-02"):
+        await audit(url, first=date(2027, 1, 16))  # it has not begun
+
+
+@pytest.mark.parametrize("deep", [False, True])
+async def test_a_day_without_a_row_is_missing(recorded: tuple[str, SimulatedExchange], *, deep: bool) -> None:
+    """The worst day: nothing was recorded on it, and it is a finding like any other hole."""
+    url, _market = recorded
+    behind = await audit(url, first=date(2026, 10, 3), last=date(2026, 10, 4), deep=deep)
+    assert behind.empty_days == ["2026-10-03", "2026-10-04"]
+    assert behind.empty_stretches() == [("2026-10-03", "2026-10-04")]
+    assert not behind.complete
+    partly = await audit(url, first=date(2026, 10, 2), last=date(2026, 10, 3), deep=deep)
+    assert partly.empty_days == ["2026-10-03"]
+    assert partly.symbols
+    assert not partly.complete
+    open_end = await audit(url, first=date(2027, 1, 14), deep=deep)
+    assert open_end.empty_days == ["2027-01-14", "2027-01-15"]  # up to now
+    assert (await audit(url, first=date(2026, 10, 2), deep=deep)).empty_days == []
+
+
+@pytest.mark.parametrize("claimed", [True, False])
+@pytest.mark.parametrize("deep", [False, True])
+async def test_a_day_between_recorded_ones_is_missing(database_url: str, *, deep: bool, claimed: bool) -> None:
+    sink = await open_sink(database_url)
+    for day, first in (("2026-10-01", 1), ("2026-10-03", 21)):
+        line = f"{day} 12:00:00+00\tspot\tbtcusdt\t%d\t1\t1\t1\t1\tt\t\\N\n"
+        rows = [(line % number).encode() for number in range(first, first + 10)]
+        proof = [Covered("spot", "btcusdt", first, first + 9, Source.STREAM)] if claimed else []
+        await sink.write(Batch(Table.TRADES, rows, proof))
+    await sink.close()
+    report = await audit(database_url, first=date(2026, 10, 2), last=date(2026, 10, 2), deep=deep)
+    assert not report.complete
+    assert (report.totals()["missing"], report.empty_days) == ((10, []) if claimed else (0, ["2026-10-02"]))
 
 
 async def test_long_candles_are_held_against_days(database_url: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from crypto_quant.cli.bar import Upgrade, waiting
 from crypto_quant.config import Settings, load
+from crypto_quant.errors import SchemaMismatch
 from crypto_quant.store.embedded import EmbeddedDatabase
 from crypto_quant.store.paths import data_dir
 
@@ -47,6 +48,35 @@ def with_database(given: str | None, work: Callable[[Any], Awaitable[Any]]) -> A
         try:
             with Upgrade() as upgrade:
                 await migrate(connection, upgrade)
+            return await work(connection)
+        finally:
+            await connection.close()
+
+    return asyncio.run(run())
+
+
+def look_at_database(given: str | None, since: int, work: Callable[[Any], Awaitable[Any]]) -> Any:  # noqa: ANN401
+    """Return what ``work`` reads over a connection that cannot write; the schema stays as it is.
+
+    ``since`` is the oldest schema version that ``work`` can read. Raises SchemaMismatch for an older one, and
+    ConfigError where nothing was recorded: an embedded database is not made to be looked at.
+    """
+
+    async def run() -> Any:  # noqa: ANN401
+        # asyncpg is only needed here
+        from crypto_quant.cli.record import recorded_url  # noqa: PLC0415
+        from crypto_quant.store.migrate import survey  # noqa: PLC0415
+        from crypto_quant.store.timescale import connect  # noqa: PLC0415
+
+        connection = await connect(recorded_url(settings(given)), command_timeout_s=_STATEMENT_TIMEOUT_S)
+        try:
+            await connection.execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
+            version = await survey(connection)
+            if version < since:
+                raise SchemaMismatch(
+                    f"the database holds schema version {version}, and this needs version {since}",
+                    hint="Run `crypto-quant db migrate`. Nothing was changed",
+                )
             return await work(connection)
         finally:
             await connection.close()

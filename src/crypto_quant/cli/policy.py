@@ -9,13 +9,15 @@ import click
 import msgspec
 
 from crypto_quant.cli.bar import Bar, quiet_option
-from crypto_quant.cli.db_url import with_database
+from crypto_quant.cli.db_url import look_at_database, with_database
 from crypto_quant.cli.options import database_url_option
 from crypto_quant.errors import ConfigError
 from crypto_quant.market import parse_day
 from crypto_quant.seams import Table
 
 _AGE = re.compile(r"([1-9][0-9]{0,4})([dw])", re.ASCII)
+# the schema version that made the table policies
+_POLICIES_SINCE = 5
 _table = click.option(
     "--table", type=click.Choice([table.value for table in Table]), default="trades", show_default=True,
     help="Which table.",
@@ -85,7 +87,7 @@ def show(database_url: str | None, as_json: bool) -> None:
     async def look(connection: Any) -> tuple[Any, list[str]]:  # noqa: ANN401
         return await declared(connection), await foreign_jobs(connection)
 
-    rules, foreign = with_database(database_url, look)
+    rules, foreign = look_at_database(database_url, _POLICIES_SINCE, look)
     if as_json:
         click.echo(msgspec.json.encode([_plain(rule) for rule in rules]))
     else:

@@ -116,7 +116,7 @@ async def _repair(
                 f"Absent before: {was['absent']:,} trades, {was['candles_absent']:,} candles; all were asked for again;"
                 f" now: {now['absent']:,} trades, {now['candles_absent']:,} candles"
             )
-    else:
+    elif not before.empty_days:
         click.echo("Nothing was missing." if not recheck else "Nothing was missing, and nothing was absent.")
     show(after, None)
     return 0 if after.complete else INCOMPLETE

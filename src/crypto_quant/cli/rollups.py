@@ -7,8 +7,11 @@ import click
 import msgspec
 
 from crypto_quant.cli.bar import Bar, quiet_option
-from crypto_quant.cli.db_url import with_database
+from crypto_quant.cli.db_url import look_at_database, with_database
 from crypto_quant.cli.options import database_url_option
+
+# the schema version that made the table trades
+_TRADES_SINCE = 1
 
 
 @click.group()
@@ -53,7 +56,9 @@ def refresh(database_url: str | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON array.")
 def show(database_url: str | None, as_json: bool) -> None:
     """Say what there is."""
-    found = _with_database(database_url, lambda store, connection: store.state(connection))
+    from crypto_quant.store.rollups import state  # noqa: PLC0415 - asyncpg is only needed here
+
+    found = look_at_database(database_url, _TRADES_SINCE, state)
     if as_json:
         click.echo(msgspec.json.encode(found))
         return

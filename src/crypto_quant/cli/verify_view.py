@@ -40,6 +40,10 @@ def show(report: Report, certificate: Path | None) -> None:
         _sample(out, report.sample)
     for table in report.missing_tables:
         out.print(f"FALSE     the table {table} is gone, and with it what was recorded there")
+    for first, last in report.empty_stretches():
+        when = first if first == last else f"{first} to {last}"
+        out.print(f"MISSING   {when}: nothing is recorded")
+        out.print(f"          crypto-quant backfill SYMBOL --from {first} --to {last}")
     _summary(out, report, certificate)
 
 
@@ -196,6 +200,7 @@ def _summary(out: Console, report: Report, certificate: Path | None) -> None:
         f" {report.last_day}, {totals['trades']:,} trades and {totals['candles']:,} candles ({how})"
     )
     wrong = {
+        "days without a row": len(report.empty_days),
         "trades missing": totals["missing"], "of them lost since they were stored": totals["lost"],
         "false claims": totals["faults"], "trades doubled": totals["duplicates"], "breaks": totals["breaks"],
         "rows unaccounted for": totals["unaccounted"], "candles missing": totals["candles_missing"],

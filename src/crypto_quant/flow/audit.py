@@ -59,10 +59,11 @@ class Auditor:
     async def run(self, *, database: str, now_ns: int, version: str) -> Report:
         """Return what was found; with ``deep`` the verdicts are stored.
 
-        Raises ConfigError when a symbol was never recorded or nothing is in the days asked for.
+        Raises ConfigError when a symbol was never recorded, or the days asked for end before the record begins or
+        have not begun.
         """
         extent = await self._extent()
-        first, last = self._days(extent)
+        first, last = self._days(extent, day_of(now_ns))
         span = Span(day_span(first).start, day_span(last).end)
         asked = self._asked[0] is not None, self._asked[1] is not None
         await self._trades.begin()
@@ -88,7 +89,9 @@ class Auditor:
         # of a part of the days, only the seals of that part
         seals = await self._seals.finish(span if any(asked) else None) if self._seals is not None else []
         kept = await self._reader.keep_verdicts(self._scope, span, self._verdicts, now_ns) if self._deep else None
-        report = Report(
+        symbols = self._trades.reports(first, now_ns=now_ns, partial=any(asked))
+        candles = [self._candles(each, now_ns) for each in accounts]
+        return Report(
             version=version,
             checked_at=utc_text(now_ns),
             database=database,
@@ -98,18 +101,12 @@ class Auditor:
             record_begins=utc_text(extent.start),
             record_ends=utc_text(extent.end - 1),
             verdicts_stored=kept,
-            symbols=self._trades.reports(first, now_ns=now_ns, partial=any(asked)),
-            candles=[self._candles(each, now_ns) for each in accounts],
+            symbols=symbols,
+            candles=candles,
+            empty_days=self._empty(first, last, extent, found=bool(symbols or candles)),
             missing_tables=await self._reader.missing_tables() or [],
             seals=seals,
         )
-        if not report.symbols and not report.candles:
-            raise ConfigError(
-                "nothing is recorded in these days",
-                subject=f"{first} to {last}",
-                hint=f"The record goes from {report.record_begins} to {report.record_ends}",
-            )
-        return report
 
     # -- reading ------------------------------------------------------------------------------------------
 
@@ -154,10 +151,14 @@ class Auditor:
             moments += [frame.slot_open_ns(slot) for each in claims.covered for slot in (each.first, each.last)]
         return Span(min(moments), max(moments) + 1) if moments else None
 
-    def _days(self, extent: Span) -> tuple[date, date]:
+    def _days(self, extent: Span, today: date) -> tuple[date, date]:
+        """Return the days to judge: of those asked for, all that the record has begun by and that have begun."""
         asked_first, asked_last = self._asked
         begins, ends = day_of(extent.start), day_of(extent.end - 1)
-        first, last = max(asked_first or begins, begins), min(asked_last or ends, ends)
+        first = max(asked_first or begins, begins)
+        # a day behind the last row is judged too: nothing was recorded then, and that is the finding
+        newest = max(today, ends)
+        last = min(asked_last or (ends if first <= ends else newest), newest)
         if first > last:
             raise ConfigError(
                 "nothing is recorded in these days",
@@ -165,6 +166,16 @@ class Auditor:
                 hint=f"The record goes from {begins} to {ends}",
             )
         return first, last
+
+    def _empty(self, first: date, last: date, extent: Span, *, found: bool) -> list[str]:
+        """Return the days without a row that nothing else accounts for.
+
+        Behind the record's end each is one. Between rows the ids of both sides tell what is missing, unless nothing
+        at all is known of these days.
+        """
+        ends = day_of(extent.end - 1)
+        since = first if not found and not self._trades.accounts else max(first, ends + timedelta(days=1))
+        return [(since + timedelta(days=number)).isoformat() for number in range((last - since).days + 1)]
 
     async def _read(self, day: date, frames: set[Timeframe]) -> list[Pair]:
         span = day_span(day)

@@ -1,5 +1,6 @@
 """What an audit found, as values: the shape of ``verify --json``. Keys are stable; new ones may be added."""
 
+from datetime import date, timedelta
 from typing import Any
 
 import msgspec
@@ -256,7 +257,7 @@ class Report(msgspec.Struct, kw_only=True):
     """The whole. ``mode`` is ``coverage`` or ``deep``; days are UTC and inclusive.
 
     ``verdicts_stored`` is None when there were none to store, false when they could
-    not be stored.
+    not be stored. ``empty_days`` were asked for and have no row at all.
     """
 
     version: str
@@ -273,13 +274,24 @@ class Report(msgspec.Struct, kw_only=True):
     missing_tables: list[str] = []
     seals: list[SealReport] = []
     sample: SampleReport | None = None
+    empty_days: list[str] = []
 
     @property
     def complete(self) -> bool:
         """Whether nothing is missing and nothing differs."""
         sound = all(each.sound for each in self.symbols) and all(each.sound for each in self.candles)
-        sound = sound and all(each.sound for each in self.seals) and not self.missing_tables
+        sound = sound and all(each.sound for each in self.seals) and not self.missing_tables and not self.empty_days
         return sound and (self.sample is None or self.sample.sound)
+
+    def empty_stretches(self) -> list[tuple[str, str]]:
+        """Return the first and the last day, both inclusive, of each run of ``empty_days``."""
+        found: list[tuple[date, date]] = []
+        for day in map(date.fromisoformat, self.empty_days):
+            if found and day - found[-1][1] == timedelta(days=1):
+                found[-1] = (found[-1][0], day)
+            else:
+                found.append((day, day))
+        return [(first.isoformat(), last.isoformat()) for first, last in found]
 
     def totals(self) -> dict[str, int]:
         """Return the sums over all symbols and series."""
