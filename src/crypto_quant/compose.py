@@ -34,6 +34,7 @@ from crypto_quant.flow.loading import TradeLoader, Wanted
 from crypto_quant.flow.loading_candles import CandleLoader
 from crypto_quant.flow.pipeline import Pipeline
 from crypto_quant.flow.rest import ExchangeRest
+from crypto_quant.flow.revival import Revival
 from crypto_quant.flow.spool import Spool
 from crypto_quant.flow.tally import Tally
 from crypto_quant.market import day_of
@@ -41,9 +42,11 @@ from crypto_quant.net.http import AiohttpClient
 from crypto_quant.net.websocket import PicowsConnector
 from crypto_quant.ops import board, surroundings
 from crypto_quant.ops.clock import SystemClock
+from crypto_quant.ops.threads import in_thread
 from crypto_quant.seams import Batch, Emit, Table
 from crypto_quant.snapshot import DiskView, ProcessView, Snapshot
 from crypto_quant.store import coverage
+from crypto_quant.store.embedded import EmbeddedDatabase
 from crypto_quant.store.ledger import StoreLedger
 from crypto_quant.store.leftover import write_leftover
 from crypto_quant.store.paths import data_dir, spool_dir
@@ -92,7 +95,9 @@ async def open_recorder(
     ws_url = settings.ws_url or spec.ws_url
     link_url(ws_url, spec)  # a URL that cannot be right is said before anything is asked of anybody
     rng = rng or random.Random()  # noqa: S311  # jitter, not secrets
-    emit = tally = Tally(emit, SystemClock())
+    tally = Tally(emit, SystemClock())
+    revival = _revival(settings, tally)
+    emit = revival or tally
     http = AiohttpClient()
     try:
         rest = ExchangeRest(spec, rest_base(settings.rest_url or spec.rest_url), http, emit, rng)
@@ -104,6 +109,8 @@ async def open_recorder(
     spool: Spool | None = None
     noticeboard = Noticeboard(data_dir(settings), [data_dir(settings), spool_dir(settings)])
     try:
+        if revival is not None:
+            revival.begin()
         directory = data_dir(settings)
         if settings.spool:
             spool = await _open_spool(settings, settings.database_url, emit)
@@ -138,7 +145,14 @@ async def open_recorder(
             liveness=liveness,
             housekeepers=(StoreUpkeep(settings.database_url), record),
             closer=record,
-            show=Show(noticeboard, tally, version("crypto-quant"), os.getpid(), target_of(settings.database_url)),
+            show=Show(
+                noticeboard,
+                tally,
+                version("crypto-quant"),
+                os.getpid(),
+                target_of(settings.database_url),
+                start=revival.command if revival is not None else "",
+            ),
         )
         if settings.backfill:
             clocks = parts.intake.clocks
@@ -153,6 +167,8 @@ async def open_recorder(
         parts.intake.report_known_gaps()
         yield Recorder(parts.pipeline, parts.intake, settings.database_url, directory / "set-aside")
     finally:
+        if revival is not None:
+            await revival.close()
         await sink.close()
         if spool is not None:
             await spool.close()
@@ -216,6 +232,8 @@ async def open_history(
     spec = venue_spec(settings.venue)
     streams = [parse_stream(text, spec) for text in dict.fromkeys(settings.streams)]
     rng = random.Random()  # noqa: S311  # jitter, not secrets
+    revival = _revival(settings, emit)
+    emit = revival or emit
     http = AiohttpClient()
     try:
         rest = ExchangeRest(spec, rest_base(settings.rest_url or spec.rest_url), http, emit, rng)
@@ -233,6 +251,8 @@ async def open_history(
         await http.close()
         raise
     try:
+        if revival is not None:
+            revival.begin()
         quarantine = FileQuarantine(data_dir(settings) / "set-aside", emit=emit)
         ledger = StoreLedger(sink)
         delivery = Delivery(
@@ -245,8 +265,18 @@ async def open_history(
         wanted = [Wanted(symbol, stream, first, last) for symbol in symbols for stream in streams]
         yield History(HistoryRun(trades, candles, jobs=jobs, report=report), wanted, rest, delivery, ledger)
     finally:
+        if revival is not None:
+            await revival.close()
         await sink.close()
         await http.close()
+
+
+def _revival(settings: Settings, emit: Emit) -> Revival | None:
+    """Return what starts the database again when it dies; None when it is not the embedded one of these settings."""
+    database = EmbeddedDatabase(data_dir(settings))
+    if settings.database_url is None or target_of(settings.database_url) != target_of(database.url()):
+        return None
+    return Revival(emit, lambda: in_thread(database.revive), str(database.directory), database.start_command())
 
 
 def _shelf(settings: Settings, http: AiohttpClient, emit: Emit, rng: random.Random) -> ArchiveShelf:

@@ -387,6 +387,32 @@ class StoreBack(Event, frozen=True, kw_only=True):
     away_s: float
 
 
+class DatabaseRevived(Event, frozen=True, kw_only=True):
+    """The embedded database had died while it was in use; it runs again."""
+
+    message: ClassVar[str] = "Embedded database started again"
+    level: ClassVar[str] = "warning"
+    remedy: ClassVar[str] = (
+        "Nothing: what waits is stored now. Often: see its log in `log/` of the data directory, and whether the "
+        "machine is short of memory"
+    )
+    directory: str
+
+
+class DatabaseNotRevived(Event, frozen=True, kw_only=True):
+    """The embedded database has died and cannot be started now; it is tried again after ``retry_in_s``."""
+
+    message: ClassVar[str] = "Embedded database not started"
+    level: ClassVar[str] = "error"
+    remedy: ClassVar[str] = (
+        "Mend what `cause` names (disk, memory, right); it is started as soon as that can be, or at once by "
+        "`crypto-quant db start`"
+    )
+    directory: str
+    cause: str
+    retry_in_s: float
+
+
 class TradesGone(Event, frozen=True, kw_only=True):
     """The store has no more what it had confirmed: so many ids between ``first`` and ``last`` (inclusive).
 
