@@ -9,6 +9,7 @@ from crypto_quant.binance.archive import ARCHIVE_URL
 from crypto_quant.binance.history import time_request
 from crypto_quant.binance.streams import archive_base, link_url, rest_base
 from crypto_quant.binance.venues import venue_spec
+from crypto_quant.cli.spooled import look
 from crypto_quant.config import Resolved
 from crypto_quant.diagnosis import machine, server
 from crypto_quant.diagnosis.finding import Finding, of_error, ok, skipped, warning
@@ -56,6 +57,12 @@ def _of_machine(resolved: Resolved, platform: str) -> list[Check]:
         used = here.used_bytes(directory) if settings.spool else 0
         return machine.spool_disk(disk, limit_bytes=settings.spool_limit, used_bytes=used)
 
+    def spool_rows() -> Finding:
+        try:
+            return machine.spool_rows(look(settings))
+        except CryptoQuantError as problem:
+            return of_error("spool_rows", problem)
+
     def database_disk() -> Finding:
         embedded = settings.database_url is None
         return machine.database_disk(here.disk_of(data_dir(settings)) if embedded else None)
@@ -70,6 +77,7 @@ def _of_machine(resolved: Resolved, platform: str) -> list[Check]:
         _blocking("memory", lambda: machine.memory(here.memory_bytes(), pending_limit=settings.pending_limit)),
         _blocking("data_disk", lambda: machine.data_disk(here.disk_of(data_dir(settings)))),
         _blocking("spool_disk", spool_disk),
+        _blocking("spool_rows", spool_rows),
         _blocking("database_disk", database_disk),
     ]
 

@@ -15,6 +15,7 @@ import msgspec
 from crypto_quant.cli.bar import Bar, quiet_option
 from crypto_quant.cli.options import config_option, database_url_option
 from crypto_quant.cli.record import embedded_url, loop_factory
+from crypto_quant.cli.spooled import add_spooled
 from crypto_quant.cli.verify_view import repair_command, show
 from crypto_quant.config import Settings, load
 from crypto_quant.errors import ConfigError
@@ -83,7 +84,7 @@ def verify(
 
     Without SYMBOL all that is recorded. Trusts the table coverage, which is written together with the rows, and
     counts the rows against it; --deep reads every row, and holds each spot candle against its trades. Exit code 0:
-    complete; 3: something is missing or differs.
+    complete; 3: something is missing or differs, or rows that were received wait in a spool.
     """
     settings = load({"database_url": database_url}, os.environ, config)
     for option, file, way in (("--check-certificate", check, _check), ("--against", against, _against)):
@@ -96,7 +97,7 @@ def verify(
     if certificate is not None and certificate.exists() and not force:
         raise ConfigError("the file exists", subject=str(certificate), hint="Give another name, or --force")
     scope = Scope(venue, tuple(dict.fromkeys(fold_symbol(symbol) for symbol in symbols)))
-    sys.exit(_run(_verify(_url(settings), scope, days, deep or certificate is not None, as_json, certificate, force)))
+    sys.exit(_run(_verify(settings, scope, days, deep or certificate is not None, as_json, certificate, force)))
 
 
 def checked_days(first: str | None, last: str | None) -> tuple[date | None, date | None]:
@@ -118,7 +119,7 @@ def _run(work: Any) -> int:  # noqa: ANN401
 
 
 async def _verify(
-    url: str,
+    settings: Settings,
     scope: Scope,
     days: tuple[date | None, date | None],
     deep: bool,
@@ -128,11 +129,12 @@ async def _verify(
 ) -> int:
     document = None
     with Bar() as bar:
-        async with open_audit(url, scope, deep=deep) as (reader, seals):
+        async with open_audit(_url(settings), scope, deep=deep) as (reader, seals):
             auditor = Auditor(reader, scope, *days, deep=deep, seals=seals, progress=bar.steps)
             report = await auditor.run(
                 database=reader.database, now_ns=SystemClock().now_ns(), version=version("crypto-quant")
             )
+            await add_spooled(report, reader, settings, scope)
             if certificate is not None:
                 document = await certify(reader, report, bar.steps)
     if certificate is not None and document is not None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from crypto_quant.evidence import Verdict
+from crypto_quant.evidence import Spooled, Verdict
 from crypto_quant.judgement import Break
 from crypto_quant.market import utc_text
 
@@ -213,7 +213,7 @@ class Report(msgspec.Struct, kw_only=True):
     """The whole. ``mode`` is ``coverage`` or ``deep``; days are UTC and inclusive.
 
     ``verdicts_stored`` is None when there were none to store, false when they could
-    not be stored.
+    not be stored. ``spooled`` are rows of these days and series that were received and are not stored yet.
     """
 
     version: str
@@ -229,12 +229,13 @@ class Report(msgspec.Struct, kw_only=True):
     candles: list[CandleReport]
     missing_tables: list[str] = []
     seals: list[SealReport] = []
+    spooled: list[Spooled] = []
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is missing and nothing differs."""
+        """Whether nothing is missing, nothing differs and nothing waits to be stored."""
         sound = all(each.sound for each in self.symbols) and all(each.sound for each in self.candles)
-        return sound and not self.missing_tables and all(each.sound for each in self.seals)
+        return sound and not self.missing_tables and not self.spooled and all(each.sound for each in self.seals)
 
     def totals(self) -> dict[str, int]:
         """Return the sums over all symbols and series."""
@@ -254,6 +255,7 @@ class Report(msgspec.Struct, kw_only=True):
             "dropped": sum(gone.last - gone.first + 1 for each in self.symbols for gone in each.dropped),
             "seals": sum(each.seals for each in self.seals),
             "seals_broken": sum(not finding.repaired for each in self.seals for finding in each.findings),
+            "spooled": sum(each.rows for each in self.spooled),
             "unsealed": sum(each.unsealed for each in self.seals),
             "candles": sum(each.rows for each in self.candles),
             "candles_missing": sum(each.missing for each in self.candles),
