@@ -27,6 +27,7 @@ from crypto_quant.config import Settings
 from crypto_quant.errors import ConfigError, CryptoQuantError
 from crypto_quant.flow.archives import ArchiveShelf
 from crypto_quant.flow.assembly import Show, assemble, known_symbols, owe_candles
+from crypto_quant.flow.candle_lines import CandleLines
 from crypto_quant.flow.delivery import Delivery
 from crypto_quant.flow.history_run import HistoryRun, Report
 from crypto_quant.flow.intake import Intake, Known
@@ -37,7 +38,7 @@ from crypto_quant.flow.rest import ExchangeRest
 from crypto_quant.flow.revival import Revival
 from crypto_quant.flow.spool import Spool
 from crypto_quant.flow.tally import Tally
-from crypto_quant.market import day_of
+from crypto_quant.market import day_of, fold_symbol
 from crypto_quant.net.http import AiohttpClient
 from crypto_quant.net.websocket import PicowsConnector
 from crypto_quant.ops import board, surroundings
@@ -95,7 +96,8 @@ async def open_recorder(
     ws_url = settings.ws_url or spec.ws_url
     link_url(ws_url, spec)  # a URL that cannot be right is said before anything is asked of anybody
     rng = rng or random.Random()  # noqa: S311  # jitter, not secrets
-    tally = Tally(emit, SystemClock())
+    candle_lines = CandleLines(emit) if _many_candles(settings) else None
+    tally = Tally(candle_lines or emit, SystemClock())
     revival = _revival(settings, tally)
     emit = revival or tally
     http = AiohttpClient()
@@ -167,6 +169,8 @@ async def open_recorder(
         parts.intake.report_known_gaps()
         yield Recorder(parts.pipeline, parts.intake, settings.database_url, directory / "set-aside")
     finally:
+        if candle_lines is not None:
+            candle_lines.close()
         if revival is not None:
             await revival.close()
         await sink.close()
@@ -269,6 +273,13 @@ async def open_history(
             await revival.close()
         await sink.close()
         await http.close()
+
+
+def _many_candles(settings: Settings) -> bool:
+    """Whether more series of candles are recorded than the log has lines for."""
+    spec = venue_spec(settings.venue)
+    timed = [each for each in dict.fromkeys(settings.streams) if parse_stream(each, spec).timeframe is not None]
+    return len(set(map(fold_symbol, settings.symbols))) * len(timed) > settings.candle_lines
 
 
 def _revival(settings: Settings, emit: Emit) -> Revival | None:

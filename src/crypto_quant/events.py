@@ -276,6 +276,23 @@ class CandleStored(Event, frozen=True, kw_only=True):
     venue: str
 
 
+class CandlesStored(Event, frozen=True, kw_only=True):
+    """Closed candles of a timeframe are committed, which open from ``first_open`` to ``last_open``: many are recorded.
+
+    ``candles`` are of so many ``symbols``; ``from_rest`` of them came over REST, the others over the stream. Each has
+    its own line at DEBUG. ``candle_lines`` says from how many series on.
+    """
+
+    message: ClassVar[str] = "CLOSED candles stored"
+    venue: str
+    timeframe: str
+    first_open: str
+    last_open: str
+    candles: int
+    symbols: int
+    from_rest: int
+
+
 class CandleOverdue(Event, frozen=True, kw_only=True):
     """No final message came for ``slots`` candles in time; REST is asked for them."""
 
