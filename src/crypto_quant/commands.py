@@ -19,6 +19,11 @@ def backfill(venue: str, symbol: str, *, first: _Day, last: _Day, timeframe: str
     return _command("backfill", (symbol,), venue, stream, _days(first, last))
 
 
+def start_database(data_dir: str = "") -> str:
+    """Return the command that starts the embedded database; ``data_dir`` is where it lies, unless that is usual."""
+    return f"{f'CRYPTO_QUANT_DATA_DIR={shlex.quote(data_dir)} ' if data_dir else ''}crypto-quant db start"
+
+
 def install(extra: str) -> str:
     """Return how the libraries of an extra are installed: ``arrow``, ``polars`` or ``pandas``."""
     more = "" if extra == "arrow" else f" {extra}"

@@ -29,6 +29,7 @@ from crypto_quant.errors import ConfigError, CryptoQuantError, ExchangeUnavailab
 from crypto_quant.flow.archives import ArchiveShelf
 from crypto_quant.flow.assembly import Show, assemble, owe_candles
 from crypto_quant.flow.audit import Progress
+from crypto_quant.flow.candle_lines import CandleLines
 from crypto_quant.flow.delivery import Delivery
 from crypto_quant.flow.history_run import HistoryRun, Report
 from crypto_quant.flow.intake import Intake, Known
@@ -36,19 +37,22 @@ from crypto_quant.flow.loading import TradeLoader, Wanted
 from crypto_quant.flow.loading_candles import CandleLoader
 from crypto_quant.flow.pipeline import Pipeline
 from crypto_quant.flow.rest import ExchangeRest
+from crypto_quant.flow.revival import Revival
 from crypto_quant.flow.sample import Rows, Sampler
 from crypto_quant.flow.spool import Spool
 from crypto_quant.flow.symbols import START_PATIENCE_S, known_symbols, unchecked_symbols
 from crypto_quant.flow.tally import Tally
-from crypto_quant.market import Venue, day_of
+from crypto_quant.market import Venue, day_of, fold_symbol
 from crypto_quant.net.http import AiohttpClient
 from crypto_quant.net.proxies import Proxies
 from crypto_quant.net.websocket import PicowsConnector
 from crypto_quant.ops import board, surroundings
 from crypto_quant.ops.clock import SystemClock
+from crypto_quant.ops.threads import in_thread
 from crypto_quant.seams import Batch, Emit, Table
 from crypto_quant.snapshot import DiskView, ProcessView, Snapshot
 from crypto_quant.store import coverage
+from crypto_quant.store.embedded import EmbeddedDatabase
 from crypto_quant.store.holdings import recorded_symbols
 from crypto_quant.store.ledger import StoreLedger
 from crypto_quant.store.leftover import write_leftover
@@ -99,7 +103,10 @@ async def open_recorder(
     # a URL or a proxy that cannot be right is said before anything is asked of anybody
     _check_ways(link_url(ws_url, spec), *_http_urls(settings, spec))
     rng = rng or random.Random()  # noqa: S311  # jitter, not secrets
-    emit = tally = Tally(emit, SystemClock())
+    candle_lines = CandleLines(emit) if _many_candles(settings) else None
+    tally = Tally(candle_lines or emit, SystemClock())
+    revival = _revival(settings, tally)
+    emit = revival or tally
     http = AiohttpClient()
     try:
         rest = ExchangeRest(spec, rest_base(settings.rest_url or spec.rest_url), http, emit, rng)
@@ -119,6 +126,8 @@ async def open_recorder(
     noticeboard = Noticeboard(data_dir(settings), [data_dir(settings), spool_dir(settings)])
     try:
         await _note_symbols(sink, settings, heard)
+        if revival is not None:
+            revival.begin()
         directory = data_dir(settings)
         if unchecked is not None:
             symbols = unchecked_symbols(settings, await recorded_symbols(sink, settings.venue.value), unchecked, emit)
@@ -156,7 +165,14 @@ async def open_recorder(
             housekeepers=(StoreUpkeep(settings.database_url), record),
             closer=record,
             unchecked=unchecked is not None,
-            show=Show(noticeboard, tally, version("crypto-quant"), os.getpid(), target_of(settings.database_url)),
+            show=Show(
+                noticeboard,
+                tally,
+                version("crypto-quant"),
+                os.getpid(),
+                target_of(settings.database_url),
+                start=revival.command if revival is not None else "",
+            ),
         )
         if settings.backfill:
             clocks = parts.intake.clocks
@@ -173,6 +189,10 @@ async def open_recorder(
         parts.intake.report_known_gaps()
         yield Recorder(parts.pipeline, parts.intake, settings.database_url, directory / "set-aside")
     finally:
+        if candle_lines is not None:
+            candle_lines.close()
+        if revival is not None:
+            await revival.close()
         await sink.close()
         if spool is not None:
             await spool.close()
@@ -245,6 +265,8 @@ async def open_history(
     _check_ways(*_http_urls(settings, spec))
     streams = [parse_stream(text, spec) for text in dict.fromkeys(settings.streams)]
     rng = random.Random()  # noqa: S311  # jitter, not secrets
+    revival = _revival(settings, emit)
+    emit = revival or emit
     http = AiohttpClient()
     try:
         rest = ExchangeRest(spec, rest_base(settings.rest_url or spec.rest_url), http, emit, rng)
@@ -264,6 +286,8 @@ async def open_history(
         raise
     try:
         await _note_symbols(sink, settings, heard)
+        if revival is not None:
+            revival.begin()
         quarantine = FileQuarantine(data_dir(settings) / "set-aside", emit=emit)
         ledger = StoreLedger(sink)
         delivery = Delivery(
@@ -276,6 +300,8 @@ async def open_history(
         wanted = [Wanted(symbol, stream, first, last) for symbol in symbols for stream in streams]
         yield History(HistoryRun(trades, candles, shelf, jobs=jobs, report=report), wanted, rest, delivery, ledger)
     finally:
+        if revival is not None:
+            await revival.close()
         await sink.close()
         await http.close()
 
@@ -308,6 +334,21 @@ def _check_ways(*urls: str) -> None:
     proxies = Proxies(os.environ)
     for url in urls:
         proxies.of(url)
+
+
+def _many_candles(settings: Settings) -> bool:
+    """Whether more series of candles are recorded than the log has lines for."""
+    spec = venue_spec(settings.venue)
+    timed = [each for each in dict.fromkeys(settings.streams) if parse_stream(each, spec).timeframe is not None]
+    return len(set(map(fold_symbol, settings.symbols))) * len(timed) > settings.candle_lines
+
+
+def _revival(settings: Settings, emit: Emit) -> Revival | None:
+    """Return what starts the database again when it dies; None when it is not the embedded one of these settings."""
+    database = EmbeddedDatabase(data_dir(settings))
+    if settings.database_url is None or target_of(settings.database_url) != target_of(database.url()):
+        return None
+    return Revival(emit, lambda: in_thread(database.revive), str(database.directory), database.start_command())
 
 
 def _shelf(

@@ -45,6 +45,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     drain_deadline: _Positive = 30.0
     stats_interval: _Positive = 10.0
     candle_grace: _Positive = 10.0
+    candle_lines: Annotated[int, msgspec.Meta(ge=0)] = 20
     pending_limit: Annotated[int, msgspec.Meta(ge=1000)] = 200_000
     spool: bool = True
     spool_limit: Annotated[int, msgspec.Meta(ge=1_048_576)] = 4 * 1024**3  # bytes

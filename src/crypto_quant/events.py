@@ -276,6 +276,23 @@ class CandleStored(Event, frozen=True, kw_only=True):
     venue: str
 
 
+class CandlesStored(Event, frozen=True, kw_only=True):
+    """Closed candles of a timeframe are committed, which open from ``first_open`` to ``last_open``: many are recorded.
+
+    ``candles`` are of so many ``symbols``; ``from_rest`` of them came over REST, the others over the stream. Each has
+    its own line at DEBUG. ``candle_lines`` says from how many series on.
+    """
+
+    message: ClassVar[str] = "CLOSED candles stored"
+    venue: str
+    timeframe: str
+    first_open: str
+    last_open: str
+    candles: int
+    symbols: int
+    from_rest: int
+
+
 class CandleOverdue(Event, frozen=True, kw_only=True):
     """No final message came for ``slots`` candles in time; REST is asked for them."""
 
@@ -385,6 +402,32 @@ class StoreBack(Event, frozen=True, kw_only=True):
     message: ClassVar[str] = "Store available again"
     table: str
     away_s: float
+
+
+class DatabaseRevived(Event, frozen=True, kw_only=True):
+    """The embedded database had died while it was in use; it runs again."""
+
+    message: ClassVar[str] = "Embedded database started again"
+    level: ClassVar[str] = "warning"
+    remedy: ClassVar[str] = (
+        "Nothing: what waits is stored now. Often: see its log in `log/` of the data directory, and whether the "
+        "machine is short of memory"
+    )
+    directory: str
+
+
+class DatabaseNotRevived(Event, frozen=True, kw_only=True):
+    """The embedded database has died and cannot be started now; it is tried again after ``retry_in_s``."""
+
+    message: ClassVar[str] = "Embedded database not started"
+    level: ClassVar[str] = "error"
+    remedy: ClassVar[str] = (
+        "Mend what `cause` names (disk, memory, right); it is started as soon as that can be, or at once by "
+        "`crypto-quant db start`"
+    )
+    directory: str
+    cause: str
+    retry_in_s: float
 
 
 class TradesGone(Event, frozen=True, kw_only=True):

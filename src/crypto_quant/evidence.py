@@ -17,6 +17,19 @@ class Scope(msgspec.Struct, frozen=True):
     symbols: tuple[str, ...] = ()
 
 
+class Spooled(msgspec.Struct, frozen=True):
+    """Rows that wait in one directory of a spool, on their way to the database."""
+
+    directory: str
+    trades: int
+    candles: int
+
+    @property
+    def rows(self) -> int:
+        """Rows of both tables."""
+        return self.trades + self.candles
+
+
 class Span(msgspec.Struct, frozen=True):
     """A stretch of the exchange's time in ns since the epoch: ``start`` inclusive, ``end`` exclusive."""
 

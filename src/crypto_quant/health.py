@@ -29,6 +29,7 @@ COMMIT_LAG_MOST_MS = 5000.0
 CLOCK_OFF_MS = 1000.0
 CLOCK_ANOTHER_MS = 86_400_000.0
 _NAMED_MAX = 3
+_TYPED_MAX = 8
 
 
 class Level(StrEnum):
@@ -80,8 +81,10 @@ def problems(snapshot: Snapshot | None, *, alive: bool, now_ns: int) -> list[Pro
                 urgent=True,
             )
         ]
-    found = [*_stale(snapshot, now_ns), *_phase(snapshot), *_store(snapshot), *_links(snapshot), *_streams(snapshot)]
-    found += [*_missing(snapshot), *_disks(snapshot), *_late(snapshot), *_aside(snapshot)]
+    # of what is equally bad the cause stands before what follows from it: a full disk stops the database, and that
+    # the reading; REST that does not answer leaves open what is missing
+    found = [*_disks(snapshot), *_stale(snapshot, now_ns), *_store(snapshot), *_phase(snapshot), *_links(snapshot)]
+    found += [*_streams(snapshot), *_rest(snapshot), *_missing(snapshot), *_late(snapshot), *_aside(snapshot)]
     found += [*_clock(snapshot), *_files(snapshot)]
     levels = list(Level)
     return sorted(found, key=lambda problem: (not problem.urgent, levels.index(problem.level)))
@@ -155,7 +158,7 @@ def _store(snapshot: Snapshot) -> Iterator[Problem]:
         where = f"the spool ({share:.0%} full)" if spooled else "memory"
         yield _wrong(
             "Database away",
-            f"Bring {store.database} back. Meanwhile rows wait in {where}, and are stored as soon as it answers",
+            f"{_bring_back(snapshot)}. Meanwhile rows wait in {where}, and are stored as soon as it answers",
             cause=store.cause,
             since_ns=store.away_since_ns,
             urgent=not spooled,
@@ -175,6 +178,15 @@ def _store(snapshot: Snapshot) -> Iterator[Problem]:
         )
     elif spool.rows and store.away_since_ns is None:
         yield _busy(f"{counted(spool.rows, 'row')} on their way from the spool to the database")
+
+
+def _bring_back(snapshot: Snapshot) -> str:
+    store = snapshot.store
+    if not store.start:
+        return f"Bring {store.database} back"
+    if any(disk_level(each.free_bytes, each.total_bytes) is Level.WRONG for each in snapshot.disks if each.total_bytes):
+        return "It is started again by itself once its disk has room"
+    return f"It is started again by itself, unless `crypto-quant db stop` has ended it; at once: {store.start}"
 
 
 def _links(snapshot: Snapshot) -> Iterator[Problem]:
@@ -232,12 +244,29 @@ def _missing(snapshot: Snapshot) -> Iterator[Problem]:
     if not told:
         return
     symbols = list(dict.fromkeys([*(each.symbol for each in streams), *(each.symbol for each in gaps)]))
-    command = commands.repair(snapshot.venue, *symbols[:_NAMED_MAX])
+    # too many to type, or not all known: without a symbol all that is recorded is repaired
+    whole = len(symbols) > _TYPED_MAX or snapshot.gaps_open > len(gaps)
+    command = commands.repair(snapshot.venue, *(() if whole else symbols))
     yield _wrong(
         f"{' and '.join(told)} missing{f': {_names(symbols)}' if symbols else ''}",
-        f"Unless --no-backfill was given, they are fetched over REST by themselves; for what stays: {command}",
+        f"They are fetched over REST by themselves; for what stays: {command}"
+        if snapshot.refilled
+        else f"Nothing fetches them, for it records with --no-backfill: {command}",
         cause=next((each.note for each in gaps if each.note), ""),
     )
+
+
+def _rest(snapshot: Snapshot) -> Iterator[Problem]:
+    # without anything to fetch nobody needs it; what fails once is asked again
+    missing = snapshot.gaps_open or any(each.missing for each in snapshot.streams)
+    if snapshot.rest.away_since_ns is not None and missing:
+        yield _wrong(
+            "REST does not answer",
+            "It is asked again by itself; until it answers nothing that is missing can be fetched. If it lasts, look "
+            "at the network and at the exchange's status",
+            cause=snapshot.rest.cause,
+            since_ns=snapshot.rest.away_since_ns,
+        )
 
 
 def _disks(snapshot: Snapshot) -> Iterator[Problem]:

@@ -71,6 +71,12 @@ ABOUT: Mapping[str, About] = {
     "drain_deadline": _seconds("Seconds that the graceful end may take"),
     "stats_interval": _seconds("Seconds between two reports"),
     "candle_grace": _seconds("Seconds after its end that a candle's final message may take"),
+    "candle_lines": About(
+        help="Series of candles (a symbol and a timeframe) up to which the log has a line for each closed candle; "
+        "with more it has one a close, and each candle at DEBUG",
+        unit="series",
+        metavar="N",
+    ),
     "pending_limit": About(help="Rows that wait in memory before reading pauses", unit="rows", metavar="N"),
     "spool": About(help="Keep rows on disk while the database is away or too slow"),
     "spool_limit": About(help="Bytes that the spool may take on disk", default="4 GiB", unit="bytes", metavar="BYTES"),

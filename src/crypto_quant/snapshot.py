@@ -100,10 +100,12 @@ class StoreView(msgspec.Struct, frozen=True, kw_only=True):
     """The database: ``database`` is HOST:PORT/NAME without user, password and options.
 
     ``away_since_ns`` is None while it takes batches; else ``cause`` says why it does not. ``failures`` counts the
-    attempts that failed in this run.
+    attempts that failed in this run. ``start`` is the command that starts it where it is the embedded one, which the
+    recorder does by itself when it has died; else empty.
     """
 
     database: str
+    start: str = ""
     tier: str = ""
     away_since_ns: int | None = None
     cause: str = ""
@@ -112,6 +114,13 @@ class StoreView(msgspec.Struct, frozen=True, kw_only=True):
     pool_limit: int = 0
     pool_open: int = 0
     pool_busy: int = 0
+
+
+class RestView(msgspec.Struct, frozen=True, kw_only=True):
+    """The exchange's REST: ``away_since_ns`` is None unless the last request failed that may be asked again."""
+
+    away_since_ns: int | None = None
+    cause: str = ""
 
 
 class SpoolView(msgspec.Struct, frozen=True, kw_only=True):
@@ -187,7 +196,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     ``source`` is the URL that the streams come from. ``counts`` are the figures of ``PipelineStats`` that only grow,
     and its gauges, by the names of the statistics line. ``rate`` is trades committed a second and ``frame_rate``
     frames received a second, over about the last ten seconds. ``events`` counts what happened in this run:
-    message -> how often. ``gaps`` are the first ``GAPS_MAX``, ``happenings`` the last ``HAPPENINGS_MAX``, newest last.
+    message -> how often. ``refilled``: what is missing is fetched while it records. ``gaps`` are the first
+    ``GAPS_MAX``, ``happenings`` the last ``HAPPENINGS_MAX``, newest last.
     """
 
     format: int = FORMAT
@@ -200,6 +210,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     symbols: int
     source: str = ""
     exchange_ns: int = 0
+    refilled: bool = True
     counts: dict[str, int] = {}
     rate: float = 0.0
     frame_rate: float = 0.0
@@ -208,6 +219,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     write_time: Spread = Spread()
     store: StoreView
     spool: SpoolView = SpoolView()
+    rest: RestView = RestView()
     disks: tuple[DiskView, ...] = ()
     process: ProcessView = ProcessView()
     clock: ClockView = ClockView()

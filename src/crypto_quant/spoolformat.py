@@ -26,6 +26,7 @@ _CHECKED = struct.Struct("<IIB")
 _CODES = {Table.TRADES: 1, Table.CANDLES: 2}
 _TABLES = {code: table for table, code in _CODES.items()}
 
+FRAME_BYTES = _FRAME.size
 FIRST_LINK = zlib.crc32(HEAD)
 
 
@@ -93,6 +94,19 @@ def decode(data: bytes, framed: Framed) -> SpoolRecord:
 def proven(data: bytes, framed: Framed) -> tuple[Covered, ...]:
     """Return what the record at a valid place proves, without looking at its rows."""
     return _decode_proof(memoryview(data)[framed.start + _FRAME.size : framed.end]).covered
+
+
+def next_frame(data: bytes) -> tuple[Table, int, int] | None:
+    """Return table, rows and the bytes that follow of the record whose frame ``data`` is; None when it is none.
+
+    Its body is not looked at: a count for whoever must be quick. ``FRAME_BYTES`` are a frame.
+    """
+    if len(data) < FRAME_BYTES:
+        return None
+    length, _, rows, code = _FRAME.unpack_from(data)
+    if length > BODY_MAX_BYTES or code not in _TABLES:
+        return None
+    return _TABLES[code], rows, length
 
 
 def scan(data: bytes) -> tuple[list[Framed], Damage | None]:

@@ -28,10 +28,10 @@ from crypto_quant.store.embedded import EmbeddedDatabase
 from crypto_quant.store.migrate import migrate
 
 NAMES = [
-    "python", "event_loop", "settings", "file_limit", "memory", "data_disk", "spool_disk", "database_disk", "proxy",
-    "rest", "clock", "websocket", "archive", "database", "postgresql", "timescaledb", "encoding", "schema", "rights",
-    "durability", "wal", "shared_buffers", "publications",
-    "connections", "background_workers", "timezone",
+    "python", "event_loop", "settings", "file_limit", "memory", "data_disk", "spool_disk", "spool_rows",
+    "database_disk", "proxy", "rest", "clock", "websocket", "archive", "database", "postgresql", "timescaledb",
+    "encoding", "schema", "rights", "durability", "wal", "shared_buffers", "publications", "connections",
+    "background_workers", "timezone",
 ]  # fmt: skip
 INSIDE = NAMES[NAMES.index("postgresql") :]
 

@@ -16,7 +16,10 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from programs import SYMBOLS, assert_all_stored, market
+from recording import recording
 
+from crypto_quant import events
 from crypto_quant.errors import EmbeddedDatabaseError
 from crypto_quant.store.binaries import Binaries
 from crypto_quant.store.embedded import EmbeddedDatabase, find_psql, packaged_binaries
@@ -432,3 +435,59 @@ def test_a_full_disk_is_named(directory: Path) -> None:
         assert list((small / "data").glob("cluster*")) == [], "a half-made cluster fills the disk for good"
     finally:
         subprocess.run(["umount", str(small)], check=True)
+
+
+def test_only_a_server_that_died_is_revived(directory: Path) -> None:
+    database = EmbeddedDatabase(directory / "data")
+    assert not database.revive(), "none is made for that"
+    assert not (directory / "data").exists()
+    url = database.start()
+    assert not database.revive(), "it runs"
+    os.kill(pid_of(database), signal.SIGKILL)
+    wait_until_gone(database)
+    assert database.revive()
+    assert ask(url, "SELECT 1") == "1"
+    assert database.stop()
+    assert not database.revive(), "it was stopped on purpose"
+    database.start()
+    os.kill(pid_of(database), signal.SIGKILL)
+    wait_until_gone(database)
+    assert not database.stop(), "it did not run"
+    assert not database.revive(), "it was to be stopped"
+    database.start()
+
+
+async def test_a_recorder_starts_the_database_again_that_dies_under_it(directory: Path) -> None:
+    """As the OOM killer would end it. Nothing is lost, and nobody has to do anything."""
+    database = EmbeddedDatabase(directory / "data")
+    url = database.start()
+    async with market(300) as exchange, recording(
+        url, exchange.ws_url, exchange.rest_url, directory / "data", symbols=SYMBOLS
+    ) as run:  # fmt: skip
+        await run.until(lambda: run.stats.trades_written > 200)
+        os.kill(pid_of(database), signal.SIGKILL)
+        await run.until(lambda: run.told.of(events.DatabaseRevived))
+        await run.until(lambda: run.told.of(events.StoreBack))
+        seen = run.stats.trades_written
+        await run.until(lambda: run.stats.trades_written > seen + 200)
+        final = await run.stop()
+        assert final["pending_trades"] == 0
+        assert await assert_all_stored(url, exchange) == final["trades_received"]
+
+
+async def test_a_recorder_leaves_a_database_alone_that_was_stopped(directory: Path) -> None:
+    database = EmbeddedDatabase(directory / "data")
+    url = database.start()
+    async with market(300) as exchange, recording(
+        url, exchange.ws_url, exchange.rest_url, directory / "data", symbols=SYMBOLS
+    ) as run:  # fmt: skip
+        await run.until(lambda: run.stats.trades_written > 200)
+        database.stop()
+        await run.until(lambda: run.told.of(events.StoreLost))
+        await run.until(lambda: run.stats.spooled_rows > 500)
+        assert not database.status().running
+        assert not run.told.of(events.DatabaseRevived)
+        database.start()
+        await run.until(lambda: run.told.of(events.StoreBack))
+        await run.stop()
+        assert await assert_all_stored(url, exchange) == run.stats.trades_received

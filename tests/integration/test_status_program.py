@@ -144,7 +144,7 @@ async def test_the_snapshot_is_there_for_programs(tmp_path: Path, shown: Shown) 
     done = await status(tmp_path, "--json", "--once")
     told = json.loads(done.out)
     assert done.code == 1
-    assert list(told) == ["format", "asked_ns", "directory", "well", "recorders", "database"]
+    assert list(told) == ["format", "asked_ns", "directory", "well", "recorders", "database", "spooled"]
     assert (told["format"], told["well"], told["database"]) == (1, False, None)
     [one] = told["recorders"]
     assert (one["alive"], one["well"], one["snapshot"]["pid"]) == (True, False, os.getpid())

@@ -12,10 +12,13 @@ from commands import program
 from recording import assert_candles_equal, assert_trades_equal, recording
 from terminals import window
 
+from crypto_quant.seams import Table
 from crypto_quant.sim.clock import MAX
 from crypto_quant.sim.server import SimulatedExchange
 from crypto_quant.sim.symbols import invented
 from crypto_quant.sim.synthetic import SyntheticTape
+from crypto_quant.spoolformat import FIRST_LINK, HEAD, SpoolRecord, encode
+from crypto_quant.store.spoolfiles import target_of
 
 START_US = 1_790_898_600_000_000  # 2026-10-01T23:50:00Z
 
@@ -172,3 +175,65 @@ def on_terminal(words: tuple[str, ...], columns: int, environment: dict[str, str
         assert process.wait(60) == 0
         seen.until(lambda text: "COMPLETE" in text)
         return seen.text
+
+
+async def _trades(url: str, above: str) -> list[bytes]:
+    """Return stored rows of trades as COPY text, their ids raised by an expression."""
+    connection = await asyncpg.connect(url)
+    try:
+        rows = await connection.fetch(
+            "SELECT concat_ws(E'\\t', to_char(time AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') || '+00', venue,"
+            f" symbol, trade_id + {above}, price, quantity, first_trade_id, last_trade_id, 'f', 'x') FROM trades"
+            " ORDER BY trade_id DESC LIMIT 50"
+        )
+    finally:
+        await connection.close()
+    return [f"{row[0]}\n".encode() for row in rows]
+
+
+async def test_rows_that_wait_in_a_spool_are_not_complete(
+    recorded: tuple[str, SimulatedExchange], tmp_path: Path
+) -> None:
+    """Received, and not in the database: verify, repair, status and doctor count them, and no other rows."""
+    url, market = recorded
+    candle = b"2026-10-02 00:01:00+00\tspot\tbtcusdt\t5m\t1\t1\t1\t1\t1\t1\t1\t1\t1\t1\t1\n"
+    stored, received = await _trades(url, "0"), await _trades(url, "1000000")
+    elsewhere = [row.replace(b"btcusdt", b"ethusdt") for row in received]
+    directory = tmp_path / "spool" / "1"
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "target").write_text(target_of(url))
+    segment = directory / "00000001.spool"
+
+    def leave(*rows: bytes, candles: tuple[bytes, ...] = ()) -> None:
+        first, link = encode(SpoolRecord(Table.TRADES, list(rows)), FIRST_LINK)
+        segment.write_bytes(HEAD + first + encode(SpoolRecord(Table.CANDLES, list(candles)), link)[0])
+
+    leave(*stored)  # a recorder died between its commit and its file
+    whole = await program(url, tmp_path, "verify", "--deep")
+    assert (whole.code, "WAITING" in whole.out) == (0, False), whole
+    leave(*stored, *received, candles=(candle,))
+    waits = await program(url, tmp_path, "verify")
+    assert waits.code == 3
+    assert f"WAITING   50 trades and 1 candle in the spool {directory}" in waits.out
+    assert "INCOMPLETE: 1 symbols" in waits.out
+    assert "51 rows waiting in a spool" in waits.out
+    told = json.loads((await program(url, tmp_path, "verify", "--json")).out)
+    assert (told["complete"], told["totals"]["spooled"]) == (False, 51)
+    assert told["spooled"] == [{"directory": str(directory), "trades": 50, "candles": 1}]
+    repaired = await program(
+        url, tmp_path, "repair", "--rest-url", market.rest_url, "--archive-url", market.rest_url
+    )  # fmt: skip
+    assert repaired.code == 3
+    assert "WAITING" in repaired.out
+    # what is quick counts all of it
+    held = await program(url, tmp_path, "status")
+    assert f"100 trades and 1 candle in the spool {directory}" in held.out
+    shown = await program(url, tmp_path, "status", "--json")
+    assert json.loads(shown.out)["spooled"] == [{"directory": str(directory), "trades": 100, "candles": 1}]
+    other = await program(url, tmp_path, "verify", "--to", "2026-10-01")
+    assert (other.code, "WAITING" in other.out) == (0, False), "another day"
+    leave(*elsewhere)
+    assert (await program(url, tmp_path, "verify", "btcusdt")).code == 0, "another series"
+    assert (await program(url, tmp_path, "verify")).code == 3
+    (directory / "target").write_text("elsewhere:5432/x")
+    assert (await program(url, tmp_path, "verify")).code == 0, "another database"

@@ -85,6 +85,7 @@ def test_every_setting_can_stand_in_a_file(tmp_path: Path) -> None:
         drain_deadline = 5.0
         stats_interval = 1
         candle_grace = 2
+        candle_lines = 3
         pending_limit = 5000
         spool = false
         spool_limit = 2097152

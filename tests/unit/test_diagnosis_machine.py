@@ -7,6 +7,7 @@ import pytest
 from crypto_quant.diagnosis import machine
 from crypto_quant.diagnosis.finding import Finding, Verdict, worst
 from crypto_quant.diagnosis.machine import ClockSample, Disk
+from crypto_quant.evidence import Spooled
 from crypto_quant.words import GIB, MIB
 
 S = 1_000_000_000
@@ -135,10 +136,19 @@ def test_the_worst_verdict(verdicts: str, expected: str) -> None:
     assert worst(Finding("x", Verdict(each), "") for each in verdicts.split()) == expected
 
 
+def test_rows_that_wait_in_a_spool_are_a_warning() -> None:
+    assert machine.spool_rows([]).verdict == "ok"
+    found = machine.spool_rows([Spooled("/a", 1000, 7), Spooled("/b", 1, 0)])
+    assert (found.verdict, found.found) == (
+        "warning", "1,008 rows that were received wait for the database in /a, /b",
+    )  # fmt: skip
+
+
 def test_whatever_is_wrong_has_a_remedy() -> None:
     wrong: list[Any] = [
         machine.python((3, 10, 0), "CPython"), machine.event_loop(None, "linux"), machine.data_disk(disk(0)),
         machine.clock([ClockSample(0, 0, 99 * S)]), machine.memory(1, pending_limit=1000),
         machine.spool_disk(disk(0), limit_bytes=GIB, used_bytes=0), machine.database_disk(disk(0)),
+        machine.spool_rows([Spooled("/a", 1, 0)]),
     ]  # fmt: skip
     assert all(finding.remedy for finding in wrong)

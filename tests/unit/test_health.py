@@ -17,6 +17,7 @@ from crypto_quant.snapshot import (
     LinkState,
     Phase,
     ProcessView,
+    RestView,
     SpoolView,
     Spread,
     StoreView,
@@ -214,6 +215,58 @@ def test_streams_are_not_told_when_every_link_is_down() -> None:
 def test_a_hostile_symbol_is_quoted_in_the_command_that_people_copy() -> None:
     [problem] = found(venue="usdm", streams=(stream("x;rm -rf ~", gaps=1, missing=1),))
     assert problem.remedy.endswith("crypto-quant repair 'x;rm -rf ~' --venue usdm")
+
+
+def test_an_embedded_database_comes_back_by_itself_or_by_one_command() -> None:
+    store = StoreView(database="/d/run:5432/crypto_quant", away_since_ns=NOW_NS, start="crypto-quant db start")
+    [problem] = found(store=store)
+    assert "started again by itself" in problem.remedy
+    assert "crypto-quant db start" in problem.remedy
+    assert "Bring" not in problem.remedy
+
+
+def test_a_full_disk_stands_before_all_that_follows_from_it() -> None:
+    """It stops an embedded database and the spool, and then the reading."""
+    told = found(
+        phase=Phase.PAUSED,
+        store=StoreView(database="db", away_since_ns=NOW_NS - 1, start="crypto-quant db start"),
+        spool=SpoolView(directory="/s", refused="No space left on device", limit_bytes=9),
+        disks=(DiskView(path="/d", free_bytes=0, total_bytes=GIB),),
+    )
+    assert [each.what.split()[0] for each in told] == ["The", "Database", "The", "Reading"]
+    assert told[0].what.startswith("The disk of /d is nearly full: 0 bytes left")
+    assert "once its disk has room" in told[1].remedy
+
+
+def test_a_database_that_is_away_stands_before_the_reading_that_pauses() -> None:
+    assert [each.what.split()[0] for each in found(phase=Phase.PAUSED, store=AWAY)] == ["Database", "Reading"]
+
+
+def test_rest_that_does_not_answer_stands_before_what_is_missing() -> None:
+    away = RestView(away_since_ns=NOW_NS - NS_PER_S, cause="HTTP 503")
+    rest, missing = found(rest=away, streams=(stream(gaps=1, missing=3),))
+    assert rest.line(NOW_NS) == "REST does not answer for 1 s: HTTP 503"
+    assert missing.what == "3 trades missing: btcusdt"
+    assert found(rest=away) == [], "nobody needs it"
+
+
+@given(st.integers(1, 30), st.booleans(), st.booleans())
+def test_the_command_closes_all_that_is_named(symbols: int, refilled: bool, by_gaps: bool) -> None:
+    """Each symbol of what is missing, or, without a symbol, all that is recorded."""
+    names = [f"s{at}" for at in range(symbols)]
+    gaps = tuple(GapView(symbol=name, first=1, last=2) for name in names) if by_gaps else ()
+    streams = () if by_gaps else tuple(stream(name, gaps=1, missing=2) for name in names)
+    [problem] = found(gaps=gaps, streams=streams, refilled=refilled)
+    command = problem.remedy.rpartition("crypto-quant repair")[2].split()
+    assert command in ([], names)
+    assert ("by themselves" in problem.remedy) is refilled
+    assert ("--no-backfill" in problem.remedy) is not refilled
+
+
+def test_gaps_that_are_not_all_shown_are_repaired_without_a_symbol() -> None:
+    gap = GapView(symbol="btcusdt", first=5, last=9)
+    [problem] = found(gaps=(gap,), counts={"gaps_open": 2, "trades_missing": 99})
+    assert problem.remedy.endswith(": crypto-quant repair")
 
 
 def test_many_are_counted_and_some_named() -> None:

@@ -1,11 +1,25 @@
 """SQLSTATE to our errors."""
 
+from pathlib import Path
+
 import asyncpg
 import pytest
 from asyncpg import exceptions as pg
 
 from crypto_quant.errors import ConfigError, CryptoQuantError, StoreDenied, StoreRejected, StoreUnavailable
+from crypto_quant.store.embedded import EmbeddedDatabase
 from crypto_quant.store.faults import translate
+from crypto_quant.store.url import redact
+
+
+def test_the_embedded_database_is_named_by_the_command_that_starts_it(tmp_path: Path) -> None:
+    url = EmbeddedDatabase(tmp_path).url()
+    told = translate(FileNotFoundError(2, "No such file"), operation="connecting", subject=redact(url), connecting=True)
+    assert told.hint.endswith(f": {EmbeddedDatabase(tmp_path).start_command()}")
+    assert f"{tmp_path} crypto-quant db start" in told.hint
+    told = translate(ConnectionRefusedError(), operation="connecting", subject="postgresql://db/x", connecting=True)
+    assert "db start" not in told.hint
+
 
 CASES: list[tuple[type[Exception], type[CryptoQuantError]]] = [
     (pg.ConnectionDoesNotExistError, StoreUnavailable),

@@ -9,7 +9,7 @@ from boards import Boards
 from snapshots import NOW_NS, later, snapshot, stream
 
 from crypto_quant.market import NS_PER_S
-from crypto_quant.snapshot import Phase
+from crypto_quant.snapshot import DiskView, Phase
 from crypto_quant.web.feed import HISTORY, Feed, Seen
 
 
@@ -177,3 +177,13 @@ async def test_closing_lets_everybody_go() -> None:
     feed.close()
     await asyncio.wait_for(asyncio.gather(*waiting), 5)
     assert feed.closed
+
+
+def test_a_disk_has_the_level_that_its_problem_has() -> None:
+    boards = Boards()
+    feed = Feed(boards, Clock())
+    free = (50 << 30, 900 << 20, 0)
+    boards.show(snapshot(disks=tuple(DiskView(path="/d", free_bytes=each, total_bytes=100 << 30) for each in free)))
+    feed.look()
+    _, message, _ = heard(feed, None)
+    assert [each["level"] for each in message["parts"]["head"]["disks"]] == [None, "note", "wrong"]

@@ -1,17 +1,15 @@
 """What ``doctor`` checks, put together from the settings: the machine, the ways to the exchange, the database."""
 
-import asyncio
 import math
 import os
-import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar, cast
 
 from crypto_quant.binance.archive import ARCHIVE_URL
 from crypto_quant.binance.history import time_request
 from crypto_quant.binance.streams import archive_base, link_url, rest_base
 from crypto_quant.binance.venues import venue_spec
+from crypto_quant.cli.spooled import look
 from crypto_quant.config import Resolved
 from crypto_quant.diagnosis import machine, network, server
 from crypto_quant.diagnosis.finding import Finding, of_error, ok, skipped, warning
@@ -22,13 +20,12 @@ from crypto_quant.net.proxies import Proxies
 from crypto_quant.net.websocket import PicowsConnector
 from crypto_quant.ops import machine as here
 from crypto_quant.ops.clock import SystemClock
+from crypto_quant.ops.threads import in_thread
 from crypto_quant.seams import Clock
 from crypto_quant.store.embedded import EmbeddedDatabase
 from crypto_quant.store.inspection import Inspection, open_inspection
 from crypto_quant.store.paths import data_dir, spool_dir
 from crypto_quant.store.url import redact
-
-Answer = TypeVar("Answer")
 
 MACHINE_LIMIT_S = 5.0
 NETWORK_LIMIT_S = 20.0
@@ -60,6 +57,12 @@ def _of_machine(resolved: Resolved, platform: str) -> list[Check]:
         used = here.used_bytes(directory) if settings.spool else 0
         return machine.spool_disk(disk, limit_bytes=settings.spool_limit, used_bytes=used)
 
+    def spool_rows() -> Finding:
+        try:
+            return machine.spool_rows(look(settings))
+        except CryptoQuantError as problem:
+            return of_error("spool_rows", problem)
+
     def database_disk() -> Finding:
         embedded = settings.database_url is None
         return machine.database_disk(here.disk_of(data_dir(settings)) if embedded else None)
@@ -74,6 +77,7 @@ def _of_machine(resolved: Resolved, platform: str) -> list[Check]:
         _blocking("memory", lambda: machine.memory(here.memory_bytes(), pending_limit=settings.pending_limit)),
         _blocking("data_disk", lambda: machine.data_disk(here.disk_of(data_dir(settings)))),
         _blocking("spool_disk", spool_disk),
+        _blocking("spool_rows", spool_rows),
         _blocking("database_disk", database_disk),
     ]
 
@@ -88,36 +92,9 @@ def _settings(resolved: Resolved) -> Finding:
 
 def _blocking(name: str, look: Callable[[], Finding]) -> Check:
     async def probe() -> Sequence[Finding]:
-        return [await _in_thread(look)]
+        return [await in_thread(look)]
 
     return Check((name,), MACHINE_LIMIT_S, probe)
-
-
-async def _in_thread(work: Callable[[], Answer]) -> Answer:
-    """Return what ``work`` returns. A disk that never answers keeps a thread, and neither the others nor the end."""
-    loop = asyncio.get_running_loop()
-    outcome: asyncio.Future[Answer] = loop.create_future()
-
-    def settle(answer: Answer | None, problem: Exception | None) -> None:
-        if outcome.done():  # nobody waits any more
-            return
-        if problem is not None:
-            outcome.set_exception(problem)
-        else:
-            outcome.set_result(cast(Answer, answer))
-
-    def run() -> None:
-        answer: Answer | None = None
-        problem: Exception | None = None
-        try:
-            answer = work()
-        except Exception as error:  # noqa: BLE001 - handed on
-            problem = error
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(settle, answer, problem)
-
-    threading.Thread(target=run, daemon=True).start()
-    return await outcome
 
 
 # -- the exchange -----------------------------------------------------------------------------------------
@@ -197,7 +174,7 @@ async def _address(resolved: Resolved) -> tuple[str | None, Finding]:
     settings = resolved.settings
     if settings.database_url is not None:
         return settings.database_url, ok("database", "")
-    status = await _in_thread(lambda: EmbeddedDatabase(data_dir(settings)).status())
+    status = await in_thread(lambda: EmbeddedDatabase(data_dir(settings)).status())
     if status.version is None:
         found = f"the embedded database, which does not exist yet: {status.directory}"
         return None, skipped("database", found, "`crypto-quant record` makes it, or name one with --database-url")

@@ -14,6 +14,7 @@ import msgspec
 from crypto_quant.cli.bar import Bar, quiet_option
 from crypto_quant.cli.options import config_option, database_url_option, venue_option
 from crypto_quant.cli.record import embedded_url, loop_factory
+from crypto_quant.cli.spooled import add_spooled
 from crypto_quant.cli.verify import INCOMPLETE, checked_days
 from crypto_quant.cli.verify_view import show
 from crypto_quant.compose import open_history
@@ -72,20 +73,22 @@ def repair(
         sys.exit(runner.run(_repair(settings, scope, days, deep, recheck=recheck_absences)))
 
 
-async def _audit(url: str, scope: Scope, days: tuple[date | None, date | None], deep: bool) -> Report:
+async def _audit(settings: Settings, scope: Scope, days: tuple[date | None, date | None], deep: bool) -> Report:
     with Bar() as bar:
-        async with open_audit(url, scope, deep=deep) as (reader, seals):
+        async with open_audit(settings.database_url or "", scope, deep=deep) as (reader, seals):
             auditor = Auditor(reader, scope, *days, deep=deep, seals=seals, progress=bar.steps)
-            return await auditor.run(
+            report = await auditor.run(
                 database=reader.database, now_ns=SystemClock().now_ns(), version=version("crypto-quant")
             )
+            await add_spooled(report, reader, settings, scope)
+            return report
 
 
 async def _repair(
     settings: Settings, scope: Scope, days: tuple[date | None, date | None], deep: bool, *, recheck: bool = False
 ) -> int:
     url = settings.database_url or ""
-    before = await _audit(url, scope, days, deep)
+    before = await _audit(settings, scope, days, deep)
     was = before.totals()
     absent = was["absent"] + was["candles_absent"] if recheck else 0
     after = before
@@ -105,7 +108,7 @@ async def _repair(
         with Bar() as bar:
             # what was sealed before is sealed anew, and says why
             await seal(url, msgspec.structs.replace(scope, symbols=wanted.symbols), first, last, progress=bar.steps)
-        after = await _audit(url, scope, days, deep)
+        after = await _audit(settings, scope, days, deep)
         now = after.totals()
         click.echo(
             f"{written:,} rows fetched; missing before: {was['missing']:,} trades, {was['candles_missing']:,}"

@@ -14,10 +14,12 @@ from rich.console import Console
 from rich.text import Text
 
 from crypto_quant import health
+from crypto_quant.cli import spooled as spools
 from crypto_quant.cli import status_view as view
 from crypto_quant.cli.options import FiniteRange, config_option
 from crypto_quant.config import Settings, load
 from crypto_quant.errors import ConfigError, CryptoQuantError
+from crypto_quant.evidence import Spooled
 from crypto_quant.ops import board
 from crypto_quant.ops.board import Board
 from crypto_quant.store import paths
@@ -74,10 +76,11 @@ def status(
     told = [health.problems(each.snapshot, alive=each.alive, now_ns=now_ns) for each in found]
     well = bool(found) and all(health.is_well(each.snapshot, of) for each, of in zip(found, told, strict=True))
     held = None if any(each.alive for each in found) else _held(settings)
+    spooled = spools.look(settings)
     if as_json:
-        click.echo(_document(found, told, held, directory, well, now_ns))
+        click.echo(_document(found, told, held, spooled, directory, well, now_ns))
     else:
-        _tell(found, told, held, directory, pid, now_ns)
+        _tell(found, told, held, spooled, directory, pid, now_ns)
     sys.exit(0 if well else 1)
 
 
@@ -129,6 +132,7 @@ def _document(
     found: Sequence[Board],
     told: Sequence[Sequence[health.Problem]],
     held: dict[str, Any] | None,
+    spooled: Sequence[Spooled],
     directory: Path,
     well: bool,
     now_ns: int,
@@ -142,7 +146,7 @@ def _document(
     ]  # fmt: skip
     document = {
         "format": FORMAT, "asked_ns": now_ns, "directory": str(directory), "well": well, "recorders": recorders,
-        "database": held,
+        "database": held, "spooled": spooled,
     }  # fmt: skip
     return msgspec.json.encode(document)
 
@@ -154,6 +158,7 @@ def _tell(
     found: Sequence[Board],
     told: Sequence[Sequence[health.Problem]],
     held: dict[str, Any] | None,
+    spooled: Sequence[Spooled],
     directory: Path,
     pid: int | None,
     now_ns: int,
@@ -167,6 +172,14 @@ def _tell(
         lines += [Text()] * bool(lines) + [Text(nobody(directory, pid)), Text("Start one: crypto-quant record SYMBOL")]
     if held is not None:
         lines += [Text(), *_database(held)]
+    # what a living recorder has in its own is among its figures
+    own = {each.snapshot.spool.directory for each in found if each.alive and each.snapshot is not None}
+    for left in [each for each in spooled if each.directory not in own]:
+        lines += [
+            Text(),
+            Text(f"{spools.spooled_line(left)}: received, and not in the database"),
+            Text(f"  {spools.SPOOL_REMEDY}"),
+        ]
     for line in lines:
         out.print(line, no_wrap=True, crop=width is not None, overflow="ellipsis" if width else "ignore")
 

@@ -16,6 +16,7 @@ import msgspec
 from crypto_quant.cli.bar import Bar, quiet_option
 from crypto_quant.cli.options import config_option, database_url_option
 from crypto_quant.cli.record import embedded_url, loop_factory
+from crypto_quant.cli.spooled import add_spooled
 from crypto_quant.cli.verify_view import repair_command, show
 from crypto_quant.config import Settings, load
 from crypto_quant.errors import ConfigError
@@ -103,7 +104,7 @@ def verify(
 
     Without SYMBOL all that is recorded. Trusts the table coverage, which is written together with the rows, and
     counts the rows against it; --deep reads every row, and holds each spot candle against its trades. Exit code 0:
-    complete; 3: something is missing or differs.
+    complete; 3: something is missing or differs, or rows that were received wait in a spool.
     """
     settings = load(flags, os.environ, config)
     for option, file, way in (("--check-certificate", check, _check), ("--against", against, _against)):
@@ -150,13 +151,14 @@ async def _verify(
     force: bool,
     drawn: tuple[int, int] | None,
 ) -> int:
-    document, url = None, _url(settings)
+    document = None
     with Bar() as bar:
-        async with open_audit(url, scope, deep=deep) as (reader, seals):
+        async with open_audit(_url(settings), scope, deep=deep) as (reader, seals):
             auditor = Auditor(reader, scope, *days, deep=deep, seals=seals, progress=bar.steps)
             report = await auditor.run(
                 database=reader.database, now_ns=SystemClock().now_ns(), version=version("crypto-quant")
             )
+            await add_spooled(report, reader, settings, scope)
             if drawn is not None:
                 report.sample = await _sample(settings, reader, scope, *drawn, bar)
             if certificate is not None:

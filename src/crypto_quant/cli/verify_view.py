@@ -8,6 +8,7 @@ from rich.console import Console
 from crypto_quant import commands
 from crypto_quant.claims import FAULTS
 from crypto_quant.cli.fitted import Column, fit
+from crypto_quant.cli.spooled import SPOOL_REMEDY, spooled_line
 from crypto_quant.flow.report import Report, SampleReport, SymbolReport
 
 # of doubles, breaks and differences so many are shown a symbol; --json has them all
@@ -44,6 +45,9 @@ def show(report: Report, certificate: Path | None) -> None:
         when = first if first == last else f"{first} to {last}"
         out.print(f"MISSING   {when}: nothing is recorded")
         out.print(f"          crypto-quant backfill SYMBOL --from {first} --to {last}")
+    for spooled in report.spooled:
+        out.print(f"WAITING   {spooled_line(spooled)}")
+        out.print(f"          {SPOOL_REMEDY}")
     _summary(out, report, certificate)
 
 
@@ -207,6 +211,7 @@ def _summary(out: Console, report: Report, certificate: Path | None) -> None:
         "of those lost since they were stored": totals["candles_lost"],
         "candles out of place": totals["candles_misplaced"], "candles that differ": totals["candles_different"],
         "sealed stretches that were changed": totals["seals_broken"],
+        "rows waiting in a spool": totals["spooled"],
         "trades absent at the exchange": totals["absent"],
         "candles absent at the exchange": totals["candles_absent"],
         "trades dropped on purpose": totals["dropped"],

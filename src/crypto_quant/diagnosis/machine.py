@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import msgspec
 
 from crypto_quant.diagnosis.finding import Finding, failed, ok, skipped, warning
+from crypto_quant.evidence import Spooled
 from crypto_quant.health import CLOCK_OFF_MS, Level, disk_level
-from crypto_quant.words import GIB, MIB, size
+from crypto_quant.words import GIB, MIB, counted, size
 
 PYTHON_MIN = (3, 11)
 # Within it the lag that is told is about right. A machine that keeps its time by NTP is within some hundredths.
@@ -149,6 +150,18 @@ def spool_disk(disk: Disk | None, *, limit_bytes: int, used_bytes: int) -> Findi
             f"Free some space, or set spool_limit = {fits}",
         )
     return ok("spool_disk", found)
+
+
+def spool_rows(waiting: Sequence[Spooled]) -> Finding:
+    """Judge what waits in spools of the database."""
+    if not waiting:
+        return ok("spool_rows", "no rows wait for the database in a spool")
+    rows, places = sum(each.rows for each in waiting), ", ".join(each.directory for each in waiting)
+    return warning(
+        "spool_rows",
+        f"{counted(rows, 'row')} that were received wait for the database in {places}",
+        "The recorder of this database stores them; where none runs: crypto-quant record SYMBOL",
+    )
 
 
 def database_disk(disk: Disk | None) -> Finding:

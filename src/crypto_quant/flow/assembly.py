@@ -53,13 +53,17 @@ class Parts(msgspec.Struct, frozen=True):
 
 
 class Show(msgspec.Struct, frozen=True):
-    """Where and as what a recorder shows itself; ``tally`` hears every event. ``database`` holds no secrets."""
+    """Where and as what a recorder shows itself; ``tally`` hears every event. ``database`` holds no secrets.
+
+    ``start`` is the command that starts the database, where it is the embedded one.
+    """
 
     board: Board
     tally: Tally
     version: str
     pid: int
     database: str
+    start: str = ""
 
 
 def assemble(
@@ -175,6 +179,9 @@ def assemble(
             version=show.version,
             pid=show.pid,
             database=show.database,
+            rest=rest,
+            start=show.start,
+            refilled=backfiller is not None,
             source=without_passwords(ws_url),
             intake=intake,
             collector=collector,

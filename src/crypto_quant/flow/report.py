@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from crypto_quant.evidence import Verdict
+from crypto_quant.evidence import Spooled, Verdict
 from crypto_quant.judgement import Break
 from crypto_quant.market import utc_text
 
@@ -257,7 +257,8 @@ class Report(msgspec.Struct, kw_only=True):
     """The whole. ``mode`` is ``coverage`` or ``deep``; days are UTC and inclusive.
 
     ``verdicts_stored`` is None when there were none to store, false when they could
-    not be stored. ``empty_days`` were asked for and have no row at all.
+    not be stored. ``empty_days`` were asked for and have no row at all. ``spooled`` are rows of these days and series
+    that were received and are not stored yet.
     """
 
     version: str
@@ -275,12 +276,14 @@ class Report(msgspec.Struct, kw_only=True):
     seals: list[SealReport] = []
     sample: SampleReport | None = None
     empty_days: list[str] = []
+    spooled: list[Spooled] = []
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is missing and nothing differs."""
+        """Whether nothing is missing, nothing differs and nothing waits to be stored."""
         sound = all(each.sound for each in self.symbols) and all(each.sound for each in self.candles)
-        sound = sound and all(each.sound for each in self.seals) and not self.missing_tables and not self.empty_days
+        sound = sound and all(each.sound for each in self.seals) and not self.missing_tables
+        sound = sound and not self.empty_days and not self.spooled
         return sound and (self.sample is None or self.sample.sound)
 
     def empty_stretches(self) -> list[tuple[str, str]]:
@@ -311,6 +314,7 @@ class Report(msgspec.Struct, kw_only=True):
             "dropped": sum(gone.last - gone.first + 1 for each in self.symbols for gone in each.dropped),
             "seals": sum(each.seals for each in self.seals),
             "seals_broken": sum(not finding.repaired for each in self.seals for finding in each.findings),
+            "spooled": sum(each.rows for each in self.spooled),
             "unsealed": sum(each.unsealed for each in self.seals),
             "candles": sum(each.rows for each in self.candles),
             "candles_missing": sum(each.missing for each in self.candles),

@@ -4,7 +4,7 @@ import asyncio
 import math
 import random
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from crypto_quant import events
 from crypto_quant.binance import backhistory, history
@@ -21,8 +21,15 @@ _FIRST_RETRY_S = 0.5
 _LAST_RETRY_S = 30.0
 
 
+class Failing(NamedTuple):
+    """Since when (monotonic seconds) every request has failed that may be asked again, and why the last one did."""
+
+    since_s: float
+    cause: str
+
+
 class ExchangeRest:
-    """Asks the exchange; every call may wait for the weight budget.
+    """Asks the exchange; every call may wait for the weight budget. ``failing`` is None while it answers.
 
     Raises what ``history.interpret`` raises, and ExchangeUnavailable when there was no answer.
     """
@@ -35,6 +42,7 @@ class ExchangeRest:
         self._rng = rng
         self._budget = WeightBudget(spec.weight_per_minute)
         self._times = TimeText()
+        self.failing: Failing | None = None
 
     async def exchange_info(self) -> history.ExchangeInfo:
         """Return the symbols with their status, the exchange's time and its limits."""
@@ -86,6 +94,16 @@ class ExchangeRest:
         return page.ids[-1] if page.ids else -1
 
     async def _ask(self, request: history.Request, share: float = 1.0) -> bytes:
+        try:
+            body = await self._request(request, share)
+        except RetryableError as problem:
+            since_s = self.failing.since_s if self.failing else asyncio.get_running_loop().time()
+            self.failing = Failing(since_s, str(problem))
+            raise
+        self.failing = None
+        return body
+
+    async def _request(self, request: history.Request, share: float) -> bytes:
         loop = asyncio.get_running_loop()
         while wait_ns := self._budget.reserve(request.weight, int(loop.time() * 1e9), share):  # noqa: ASYNC110
             await asyncio.sleep(wait_ns / 1e9)

@@ -11,6 +11,7 @@ from crypto_quant.binance.streams import Stream, stream_name
 from crypto_quant.flow.collector import BinanceWSCollector
 from crypto_quant.flow.guard import StreamGuard
 from crypto_quant.flow.intake import Intake
+from crypto_quant.flow.rest import ExchangeRest
 from crypto_quant.flow.spool import Spool
 from crypto_quant.flow.stats import LagHistogram, PipelineStats
 from crypto_quant.flow.tally import Tally
@@ -25,6 +26,7 @@ from crypto_quant.snapshot import (
     LinkView,
     Phase,
     ProcessView,
+    RestView,
     Snapshot,
     SpoolView,
     Spread,
@@ -103,6 +105,9 @@ class Watcher:
         tally: Tally,
         clock: Clock,
         emit: Emit,
+        rest: ExchangeRest | None = None,
+        start: str = "",
+        refilled: bool = True,
         tick_s: float = _TICK_S,
     ) -> None:
         self.phase: Callable[[], Phase] = lambda: Phase.STARTING
@@ -112,6 +117,9 @@ class Watcher:
         self._pid = pid
         self._database = database
         self._source = source
+        self._rest = rest
+        self._start = start
+        self._refilled = refilled
         self._intake = intake
         self._collector = collector
         self._guard = guard
@@ -180,6 +188,7 @@ class Watcher:
             symbols=len(self._symbols),
             source=self._source,
             exchange_ns=self._intake.exchange_ns,
+            refilled=self._refilled,
             counts=stats.counts(),
             rate=round((marks.trades_written - before.trades_written) / passed_s, 2) if passed_s else 0.0,
             frame_rate=round((marks.frames_received - before.frames_received) / passed_s, 2) if passed_s else 0.0,
@@ -188,6 +197,7 @@ class Watcher:
             write_time=_spread(stats.write_time, before.write_time),
             store=self._store_view(),
             spool=self._spool_view(),
+            rest=self._rest_view(now_ns),
             disks=disks,
             process=process,
             clock=stats.clock,
@@ -217,6 +227,7 @@ class Watcher:
         pool = counts.pool
         return StoreView(
             database=self._database,
+            start=self._start,
             tier=self._tally.tier,
             away_since_ns=away[0][0] if away else None,
             cause=away[-1][1] if away else "",
@@ -226,6 +237,13 @@ class Watcher:
             pool_open=pool.open if pool else 0,
             pool_busy=pool.busy if pool else 0,
         )
+
+    def _rest_view(self, now_ns: int) -> RestView:
+        failing = self._rest.failing if self._rest is not None else None
+        if failing is None:
+            return RestView()
+        lasted_s = asyncio.get_running_loop().time() - failing.since_s
+        return RestView(away_since_ns=now_ns - int(lasted_s * 1e9), cause=failing.cause)
 
     def _spool_view(self) -> SpoolView:
         spool = self._spool

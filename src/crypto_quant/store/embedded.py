@@ -11,6 +11,7 @@ One directory holds it all::
     lock                 held while somebody starts or stops the server
     cluster/             PostgreSQL's data, with crypto-quant.conf written anew at every start
     cluster.json         which programs made the cluster
+    stopped              present after ``stop``: only a caller of ``start`` starts the server again
     log/                 the server's log, one file a weekday
     run/                 the socket
     postgresql-18.6.3/   a copy of the packaged programs, only where the server's user cannot reach the originals
@@ -33,12 +34,14 @@ from urllib.parse import quote
 
 import msgspec
 
+from crypto_quant import commands
 from crypto_quant.errors import EmbeddedDatabaseError
 from crypto_quant.store import binaries as installations
 from crypto_quant.store.account import Account, account_for
 from crypto_quant.store.binaries import Binaries
-from crypto_quant.store.paths import DATA_DIR_VARIABLE, data_directory
+from crypto_quant.store.paths import DATA_DIR_VARIABLE, data_directory, usual_directory
 from crypto_quant.store.server_settings import configuration
+from crypto_quant.store.url import EMBEDDED_URL
 
 DATABASE = "crypto_quant"
 ROLE = "crypto_quant"
@@ -85,6 +88,7 @@ class EmbeddedDatabase:
         self.directory = (directory or data_directory()).expanduser().resolve()
         self._cluster = self.directory / "cluster"
         self._log = self.directory / "log"
+        self._stopped = self.directory / "stopped"
 
     # -- what a caller does ------------------------------------------------------------------------------
 
@@ -95,25 +99,33 @@ class EmbeddedDatabase:
         Raises EmbeddedDatabaseError with the remedy.
         """
         with self._translated("start"), self._locked():
-            account = account_for(self._cluster)
-            programs = self._programs(account)
-            if not self._runs():
-                self._sweep()
-                if not self._cluster.exists():
-                    self._make_cluster(account, programs)
-                self._launch(account, programs)
-            self._await_ready(account, programs)
-            self._ensure_database(account, programs)
+            self._start()
             return self.url()
+
+    def revive(self) -> bool:
+        """Start a server that has died; return whether that was needed and done.
+
+        False when it runs, when ``stop`` has ended it, and when there is no cluster: none is made. Raises
+        EmbeddedDatabaseError with the remedy.
+        """
+        if not self.exists():
+            return False
+        with self._translated("start"), self._locked():
+            if self._runs() or self._stopped.exists() or not self.exists():
+                return False
+            self._start()
+            return True
 
     def stop(self) -> bool:
         """End the server, its clients too; return False when it did not run. Committed rows are safe.
 
-        Raises EmbeddedDatabaseError if it does not end within ``STOP_TIMEOUT_S``.
+        No ``revive`` starts it again until ``start`` has. Raises EmbeddedDatabaseError if it does not end within
+        ``STOP_TIMEOUT_S``.
         """
-        if not self._runs():
+        if not self.exists() and not self._runs():
             return False
         with self._translated("stop"), self._locked():
+            self._stopped.touch()
             if not self._runs():
                 return False
             account = account_for(self._cluster)
@@ -130,7 +142,12 @@ class EmbeddedDatabase:
     def url(self) -> str:
         """Return the URL, whether the server runs or not; psql, psycopg, SQLAlchemy and asyncpg take it as it is."""
         place = quote(str(self._socket_directory()), safe="/")
-        return f"postgresql://{ROLE}@/{DATABASE}?host={place}&port={PORT}"
+        return f"{EMBEDDED_URL}{place}&port={PORT}"
+
+    def start_command(self) -> str:
+        """Return the command that starts it, whatever the environment of whoever types it."""
+        usual = usual_directory().expanduser().resolve()
+        return commands.start_database("" if self.directory == usual else str(self.directory))
 
     def status(self) -> EmbeddedStatus:
         """Return what there is; changes nothing and needs no lock."""
@@ -236,6 +253,18 @@ class EmbeddedDatabase:
         return Binaries(copied, packaged.version, packaged.timescaledb)
 
     # -- making and starting, all under the lock ---------------------------------------------------------
+
+    def _start(self) -> None:
+        account = account_for(self._cluster)
+        programs = self._programs(account)
+        if not self._runs():
+            self._sweep()
+            if not self._cluster.exists():
+                self._make_cluster(account, programs)
+            self._launch(account, programs)
+        self._await_ready(account, programs)
+        self._ensure_database(account, programs)
+        self._stopped.unlink(missing_ok=True)
 
     def _sweep(self) -> None:
         """Remove what an interrupted attempt left behind."""

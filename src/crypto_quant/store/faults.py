@@ -5,9 +5,15 @@ The rule: what may pass is ``StoreUnavailable`` (the rows are kept and tried aga
 that never costs a row. Codes: PostgreSQL manual, appendix A (read for version 18).
 """
 
+from pathlib import Path
+from urllib.parse import unquote
+
 import asyncpg
 
+from crypto_quant import commands
 from crypto_quant.errors import ConfigError, CryptoQuantError, StoreDenied, StoreRejected, StoreUnavailable
+from crypto_quant.store.paths import usual_directory
+from crypto_quant.store.url import EMBEDDED_URL
 
 # All that a call into the driver may raise. InternalClientError: asyncpg met a connection in a state that it did not
 # expect, as when the server ends a session in the very moment of its use.
@@ -49,9 +55,7 @@ def translate(error: BaseException, *, operation: str, subject: str, connecting:
     if isinstance(error, asyncpg.PostgresError):
         return _of_server(error, operation, subject, connecting=connecting)
     if isinstance(error, OSError):
-        return StoreUnavailable(
-            f"{operation} failed", subject=subject, hint=f"{_text(error)}. Is the database running, and reachable?"
-        )
+        return StoreUnavailable(f"{operation} failed", subject=subject, hint=f"{_text(error)}. {_reach(subject)}")
     if isinstance(error, (asyncpg.exceptions.ClientConfigurationError, ValueError)) and connecting:
         return ConfigError("the database URL cannot be used", subject=subject, hint=_text(error))
     # asyncpg's own complaints (a connection that closed under a call, a pool that is closing)
@@ -84,6 +88,16 @@ def _of_server(error: asyncpg.PostgresError, operation: str, subject: str, *, co
         return StoreRejected(said, subject=f"{subject}: {where}" if where else subject)
     hints = [hint for prefix, hint in _RETRY_HINTS.items() if state.startswith(prefix)]
     return StoreUnavailable(f"{operation} failed: {said}", subject=subject, hint=hints[0] if hints else "")
+
+
+def _reach(subject: str) -> str:
+    """Return what a person does about a server that does not answer; the embedded one has a command."""
+    if not subject.startswith(EMBEDDED_URL):
+        return "Is the database running, and reachable?"
+    run = Path(unquote(subject.removeprefix(EMBEDDED_URL).partition("&")[0]))
+    # a socket whose own directory would be too deep lies elsewhere: then the environment has to tell
+    other = run.name == "run" and run.parent != usual_directory().expanduser().resolve()
+    return f"Start the embedded database: {commands.start_database(str(run.parent) if other else '')}"
 
 
 def _text(error: BaseException) -> str:

@@ -17,8 +17,11 @@ def data_directory() -> Path:
     server runs as another user, who cannot look below ``/root``.
     """
     chosen = os.environ.get(DATA_DIR_VARIABLE)
-    if chosen:
-        return Path(chosen).expanduser().absolute()
+    return Path(chosen).expanduser().absolute() if chosen else usual_directory()
+
+
+def usual_directory() -> Path:
+    """Return what ``data_directory`` is where no variable says otherwise."""
     if os.geteuid() == 0:
         return Path("/var/lib/crypto-quant")
     return Path(platformdirs.user_data_dir("crypto-quant", appauthor=False))

@@ -93,6 +93,20 @@ def _known_as(host: str) -> str:
     return host if host.startswith("/") else host.lower()
 
 
+def spools_of(root: Path, target: str) -> list[Path]:
+    """Return the spools below ``root`` that are for ``target``, in their order. Nothing is locked. Raises OSError."""
+    try:
+        numbered = sorted((path for path in root.iterdir() if path.name.isdecimal()), key=lambda path: int(path.name))
+    except FileNotFoundError:
+        return []
+    return [path for path in numbered if _read_target(path) == target]
+
+
+def segments_of(directory: Path) -> list[Path]:
+    """Return the segments of a spool, oldest first. Raises OSError."""
+    return sorted(path for path in directory.iterdir() if path.suffix == SUFFIX and path.stem.isdecimal())
+
+
 def claim(root: Path, target: str) -> tuple[DirectoryFiles, list[Elsewhere]]:
     """Return a spool of our own below ``root`` for ``target``, and the spools there that are for other databases.
 
@@ -190,8 +204,7 @@ def _move(source: Path, destination: Path) -> None:
 
 
 def _segments(directory: Path) -> dict[str, int]:
-    paths = sorted(path for path in directory.iterdir() if path.suffix == SUFFIX and path.stem.isdecimal())
-    return {path.name: path.stat().st_size for path in paths}
+    return {path.name: path.stat().st_size for path in segments_of(directory)}
 
 
 def _write(path: Path, offset: int, data: bytes) -> None:

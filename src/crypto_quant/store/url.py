@@ -6,6 +6,8 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 from crypto_quant.errors import ConfigError
 
 SCHEMES = ("postgresql", "postgres")
+# how the URL of every embedded database begins; the directory of its socket follows
+EMBEDDED_URL = "postgresql://crypto_quant@/crypto_quant?host="
 _EXAMPLE = "Expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
 _SECRET_PARAMETERS = ("password", "sslpassword", "passfile", "token", "secret", "key", "apikey", "api_key")
 

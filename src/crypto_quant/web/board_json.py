@@ -7,8 +7,9 @@ from typing import Any
 
 import msgspec
 
+from crypto_quant import health
 from crypto_quant.market import NS_PER_MS
-from crypto_quant.snapshot import Snapshot, Spread, StreamView
+from crypto_quant.snapshot import DiskView, Snapshot, Spread, StreamView
 from crypto_quant.web.verdict import Verdict
 
 _STATES = ("live", "quiet", "down")
@@ -102,7 +103,7 @@ def _head(shown: Snapshot, verdict: Verdict) -> dict[str, Any]:
             "pool": [shown.store.pool_busy, shown.store.pool_open, shown.store.pool_limit],
         },
         "spool": shown.spool,
-        "disks": shown.disks,
+        "disks": [_disk(each) for each in shown.disks],
         "process": shown.process,
     }
 
@@ -123,3 +124,8 @@ def _ms(time_ns: int | None) -> int | None:
 
 def _short(value_ms: float | None) -> float | None:
     return None if value_ms is None else round(value_ms, 2)
+
+
+def _disk(disk: DiskView) -> dict[str, Any]:
+    level = health.disk_level(disk.free_bytes, disk.total_bytes) if disk.total_bytes else None
+    return {**msgspec.to_builtins(disk), "level": level}

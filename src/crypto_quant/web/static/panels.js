@@ -79,7 +79,7 @@ export function figuresOf(head) {
     { label: "Database write", value: format.millis(head.write[0]), more: spread(head.write), level: head.store.away ? "bad" : "" },
     { label: "Waiting", value: format.count(head.pending), more: head.phase === "paused" ? "sockets are not read" : "in memory and spool", level: head.phase === "paused" ? "warn" : "" },
     { label: "Spool", value: spool.directory ? format.bytes(spool.bytes) : "none", more: spool.directory ? `${format.count(spool.rows)} rows of ${format.bytes(spool.limit_bytes)}` : "rows wait in memory", level: spool.refused ? "bad" : spool.rows ? "warn" : "" },
-    { label: "Disk free", value: disk ? format.bytes(disk.free_bytes) : "–", more: disk && disk.total_bytes ? `${format.percent(disk.free_bytes / disk.total_bytes)} of ${format.bytes(disk.total_bytes)}` : "" },
+    { label: "Disk free", value: disk ? format.bytes(disk.free_bytes) : "–", more: disk && disk.total_bytes ? `${format.percent(disk.free_bytes / disk.total_bytes)} of ${format.bytes(disk.total_bytes)}` : "", level: { wrong: "bad", note: "warn" }[disk?.level] },
   ]);
 }
 
