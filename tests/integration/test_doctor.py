@@ -30,7 +30,7 @@ from crypto_quant.store.migrate import migrate
 NAMES = [
     "python", "event_loop", "settings", "file_limit", "memory", "data_disk", "spool_disk", "spool_rows",
     "database_disk", "proxy", "rest", "clock", "websocket", "archive", "database", "postgresql", "timescaledb",
-    "encoding", "schema", "rights", "durability", "wal", "shared_buffers", "publications", "connections",
+    "encoding", "schema", "rights", "durability", "wal", "shared_buffers", "locks", "publications", "connections",
     "background_workers", "timezone",
 ]  # fmt: skip
 INSIDE = NAMES[NAMES.index("postgresql") :]
@@ -374,7 +374,7 @@ async def test_what_a_person_is_told(tmp_path: Path) -> None:
     assert lines[0].startswith("ok       python")
     assert any("CRYPTO_QUANT_UNHEARD_OF" in line and line.startswith("warning") for line in lines)
     assert any("→ unset CRYPTO_QUANT_UNHEARD_OF" in line for line in lines)
-    assert any(line.startswith("skipped  12 checks") for line in lines)
+    assert any(line.startswith("skipped  13 checks") for line in lines)
     assert lines[-1].endswith("1 warning") or lines[-1].endswith("2 warning")
 
 

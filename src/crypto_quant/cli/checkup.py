@@ -34,7 +34,7 @@ _HANDSHAKE_LIMIT_S = 8.0
 # the findings that need a connection to the database, in their order
 _INSIDE = (
     "postgresql", "timescaledb", "encoding", "schema", "rights", "durability", "wal", "shared_buffers",
-    "publications", "connections", "background_workers", "timezone",
+    "locks", "publications", "connections", "background_workers", "timezone",
 )  # fmt: skip
 
 
@@ -203,6 +203,7 @@ class _Database:
             (("rights",), self._rights),
             (("durability", "wal", "timezone"), self._server_settings),
             (("shared_buffers",), self._memory),
+            (("locks",), self._locks),
             (("publications",), self._publications),
             (("connections",), self._connections),
             (("background_workers",), self._workers),
@@ -241,6 +242,11 @@ class _Database:
         if self._values is None:
             return [skipped("shared_buffers", "the server does not tell its settings")]
         return [server.shared_buffers(self._values, await self._look.largest_index())]
+
+    async def _locks(self) -> Sequence[Finding]:
+        if self._values is None:
+            return [skipped("locks", "the server does not tell its settings")]
+        return [server.locks(self._values, await self._look.days_to_lock())]
 
     async def _publications(self) -> Sequence[Finding]:
         return [server.publications(await self._look.publications())]

@@ -84,6 +84,9 @@ class Connections(msgspec.Struct, frozen=True, kw_only=True):
 
 
 # A setting's value in its own unit: bytes, seconds, a number, or the text.
+# so many questions over all days may be asked side by side
+QUESTIONS_AT_ONCE = 4
+
 Values = Mapping[str, str]
 
 
@@ -265,6 +268,18 @@ def connections(has: Connections, *, pool_size: int) -> Finding:
     if limit - has.used < need:
         return warning("connections", found, remedy)
     return ok("connections", found)
+
+
+def locks(values: Values, needed: int) -> Finding:
+    """Judge whether some questions without a time, each of which takes ``needed`` locks, are answered at once."""
+    most = int(values.get("max_locks_per_transaction", "64"))
+    sessions = int(values.get("max_connections", "100")) + int(values.get("max_prepared_transactions", "0"))
+    found = f"max_locks_per_transaction {most}, room for {most * sessions:,} locks; all days of trades take {needed:,}"
+    if needed * QUESTIONS_AT_ONCE <= most * sessions:
+        return ok("locks", found)
+    better = max(1024, -(-needed * QUESTIONS_AT_ONCE // sessions))
+    remedy = f"ALTER SYSTEM SET max_locks_per_transaction = {better}{_RESTART}"
+    return warning("locks", f"{found}: questions without a time will fail", remedy)
 
 
 def publications(blocked: Mapping[str, Sequence[str]]) -> Finding:

@@ -28,9 +28,11 @@ from crypto_quant.evidence import (
     Verdict,
 )
 from crypto_quant.market import DAY_S, NS_PER_S, NS_PER_US, Timeframe
+from crypto_quant.seams import Table
 from crypto_quant.store import faults
 from crypto_quant.store.digests import CANDLE_DIGESTS, TRADE_DIGESTS, for_driver
 from crypto_quant.store.moments import moment, ns_of, us
+from crypto_quant.store.retention import pieces
 from crypto_quant.store.timescale import connect
 from crypto_quant.store.url import redact
 
@@ -211,15 +213,39 @@ class AuditReader:
     async def extent(self, scope: Scope) -> Span | None:
         """Return the time from the first to just after the last row of the scope; None when there is none."""
         ends: list[datetime] = []
-        for table in ("trades", "candles"):
-            for order in ("ASC", "DESC"):
-                moment = await self._connection.fetchval(
-                    f'SELECT "time" FROM {table} WHERE {_WANTED} ORDER BY "time" {order} LIMIT 1',  # noqa: S608
-                    *_scope(scope),
-                )
-                if moment is not None:
+        for table in (Table.TRADES, Table.CANDLES):
+            bounds = await self._parts(table)
+            for order, parts in (("ASC", bounds), ("DESC", bounds[::-1])):
+                if (moment := await self._outermost(table, scope, order, parts)) is not None:
                     ends.append(moment)
         return Span(ns_of(min(ends)), ns_of(max(ends)) + 1) if ends else None
+
+    async def _parts(self, table: Table) -> list[tuple[datetime | None, datetime | None]]:
+        """Return the bounds of each chunk or partition, the oldest first; no bounds where not all of them have both."""
+        found = [(piece.start, piece.end) for piece in await pieces(self._connection, table)]
+        there = await self._connection.fetchval(
+            "SELECT count(*) FROM pg_catalog.pg_inherits WHERE inhparent = to_regclass($1)", table.value
+        )
+        return [*found] if found and len(found) == there else [(None, None)]
+
+    async def _outermost(
+        self, table: Table, scope: Scope, order: str, parts: Sequence[tuple[datetime | None, datetime | None]]
+    ) -> datetime | None:
+        """Return the first or last time of a scope, looking into one chunk or partition after the other.
+
+        A question to all of them would lock each of nine years' days.
+        """
+        for start, end in parts:
+            moment: datetime | None = await self._connection.fetchval(
+                f'SELECT "time" FROM {table} WHERE {_WANTED} AND ($3::timestamptz IS NULL OR "time" >= $3)'  # noqa: S608
+                f' AND ($4::timestamptz IS NULL OR "time" < $4) ORDER BY "time" {order} LIMIT 1',
+                *_scope(scope),
+                start,
+                end,
+            )
+            if moment is not None:
+                return moment
+        return None
 
     async def missing_tables(self) -> list[str] | None:
         """Return the tables of claims that should be there and are not; None when this database keeps no claims."""
@@ -230,9 +256,11 @@ class AuditReader:
         return [table for table, since in CLAIM_TABLES.items() if version >= since and not there[table]]
 
     async def recorded(self) -> list[tuple[str, str]]:
-        """Return every (venue, symbol) that has rows; reads much."""
+        """Return every (venue, symbol) that is recorded; without claims it reads much."""
+        claimed = await self._exists("coverage") and await self._exists("candle_coverage")
+        tables = ("coverage", "candle_coverage") if claimed else ("trades", "candles")
         rows = await self._connection.fetch(
-            "SELECT venue, symbol FROM trades UNION SELECT venue, symbol FROM candles ORDER BY 1, 2"
+            f"SELECT venue, symbol FROM {tables[0]} UNION SELECT venue, symbol FROM {tables[1]} ORDER BY 1, 2"  # noqa: S608
         )
         return [(row[0], row[1]) for row in rows]
 

@@ -62,6 +62,14 @@ def translate(error: BaseException, *, operation: str, subject: str, connecting:
     return StoreUnavailable(f"{operation} failed", subject=subject, hint=_text(error))
 
 
+# the server calls it shared memory, and means the room for locks: one for each day of the record and each index of it
+_LOCKS_HINT = (
+    "The question touches more days than the server has locks for. Name a time (WHERE time >= …, --from and --to); or"
+    " ALTER SYSTEM SET max_locks_per_transaction = 1024, and restart the server (`crypto-quant db stop` for the"
+    " embedded one, which has as many)"
+)
+
+
 def nothing_recorded(subject: str) -> ConfigError:
     """Return the error of a database that has none of our tables; ``subject`` is its URL without the password."""
     return ConfigError(
@@ -86,6 +94,8 @@ def _of_server(error: asyncpg.PostgresError, operation: str, subject: str, *, co
     if state.startswith(_REJECT) and not connecting:
         where = getattr(error, "context", None)
         return StoreRejected(said, subject=f"{subject}: {where}" if where else subject)
+    if "max_locks_per_transaction" in f"{said} {getattr(error, 'hint', '')}":
+        return StoreUnavailable(f"{operation} failed: {said}", subject=subject, hint=_LOCKS_HINT)
     hints = [hint for prefix, hint in _RETRY_HINTS.items() if state.startswith(prefix)]
     return StoreUnavailable(f"{operation} failed: {said}", subject=subject, hint=hints[0] if hints else "")
 

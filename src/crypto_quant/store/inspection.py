@@ -17,6 +17,7 @@ STATEMENT_TIMEOUT_S = 10.0
 _SETTINGS = (
     "fsync", "full_page_writes", "synchronous_commit", "max_wal_size", "checkpoint_timeout", "shared_buffers",
     "max_worker_processes", "max_parallel_workers", "timescaledb.max_background_workers", "TimeZone",
+    "max_locks_per_transaction", "max_connections", "max_prepared_transactions",
 )  # fmt: skip
 _ALL = ("SELECT", "INSERT", "UPDATE", "DELETE")
 # what a recorder does to each table
@@ -144,6 +145,16 @@ class Inspection:
             )
             own = min((each for each in (row["role"], row["base"]) if each is not None), default=None)
             return Connections(limit=row["most"], reserved=row["reserved"], used=row["used"], own_limit=own)
+
+    async def days_to_lock(self) -> int:
+        """Return how many locks a question to all trades takes: one for each chunk or partition and each index."""
+        async with self._looking() as connection:
+            count: int = await connection.fetchval(
+                "SELECT count(*) + (SELECT count(*) FROM pg_catalog.pg_index WHERE indrelid IN"
+                "     (SELECT inhrelid FROM pg_catalog.pg_inherits WHERE inhparent = to_regclass('trades')))"
+                " FROM pg_catalog.pg_inherits WHERE inhparent = to_regclass('trades')"
+            )
+            return count
 
     async def publications(self) -> dict[str, list[str]]:
         """Return by publication the tables of ours that it keeps from being changed: without a replica identity."""

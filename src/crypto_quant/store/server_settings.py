@@ -20,6 +20,8 @@ def configuration(socket_directory: Path, port: int, log: Path, *, timescaledb: 
         "full_page_writes": "on",
         "synchronous_commit": "on",
         "max_connections": "60",
+        # a question without a time locks every day of the record and each of its indexes: nine years, four at once
+        "max_locks_per_transaction": "1024",
         "shared_buffers": f"{_shared_buffers_mb()}MB",
         "max_wal_size": "'2GB'",
         "wal_compression": "on",
