@@ -25,6 +25,7 @@ SPOKEN: dict[str, tuple[tuple[str, ...], int]] = {
     "import": (("{}/lake",), 0),
     "query": (("SELECT * FROM generate_series(1, 1000000)",), 0),
     "repair": (("--rest-url", "http://127.0.0.1:1"), 3),
+    "seal": ((), 0),
     "sim": (("--seeds", "1"), 0),
     "status": ((), 1),
     "verify": ((), 3),

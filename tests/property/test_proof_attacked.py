@@ -29,7 +29,7 @@ from crypto_quant.upkeep import open_audit, seal
 
 START_US = 1_790_892_000_000_000  # 2026-10-01T22:00:00Z
 SECONDS = 28 * 3600
-ATTACKS = 250
+ATTACKS = 60
 
 # columns that say when something was written down, and how a table is kept: no part of what is proven
 UNPROVEN = {"received_at", "recorded_at", "updated_at", "proven_at", "newest"}

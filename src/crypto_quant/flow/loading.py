@@ -34,6 +34,8 @@ class Wanted(msgspec.Struct, frozen=True):
     stream: Stream
     first: date
     last: date
+    # of candles these slots alone, inclusive; None: all of the days
+    slots: Gap | None = None
 
     @property
     def days(self) -> int:

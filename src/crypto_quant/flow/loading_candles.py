@@ -246,8 +246,10 @@ class _Part:
         if frame.slot_open_ns(first_slot) < begin_ns:
             first_slot += 1
         self.slots = Gap(first_slot, min(frame.slot(end_ns - 1), frame.slot(now_ns - shift_ns) - 1))
+        if wanted.slots is not None:
+            self.slots = Gap(max(wanted.slots.first, self.slots.first), min(wanted.slots.last, self.slots.last))
         self._begin_ns = min(begin_ns, frame.slot_open_ns(first_slot))
-        self._end_ns = max(end_ns, frame.slot_open_ns(self.slots.last + 1))
+        self._end_ns = max(end_ns, frame.slot_open_ns(max(self.slots.last, first_slot) + 1))
 
     def of(self, first: date, last: date, now_ns: int) -> "_Part":
         """Return what of it lies on some days."""

@@ -119,7 +119,8 @@ class Repairer:
         frame = Timeframe(series.timeframe)
         self._step(f"{series.symbol} {frame} from {hole.first_open}", 0)
         first, last = day_of(parse_utc(hole.first_open)), day_of(parse_utc(hole.last_open))
-        for outcome in await self._history.run([Wanted(series.symbol, Stream(StreamKind.KLINE, frame), first, last)]):
+        stream, slots = Stream(StreamKind.KLINE, frame), Gap(*_slots(frame, hole))
+        for outcome in await self._history.run([Wanted(series.symbol, stream, first, last, slots)]):
             self._written += outcome.rows_written
         self._step(f"{series.symbol} {frame} from {hole.first_open}", hole.slots)
 
