@@ -110,6 +110,7 @@ async def load(
     run = HistoryRun(
         TradeLoader(*given, quarantine=Quarantine(), **more),  # type: ignore[arg-type]
         CandleLoader(*given, **more),  # type: ignore[arg-type]
+        shelf,
         jobs=1,
         report=lambda *_: None,
     )
