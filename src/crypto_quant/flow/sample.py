@@ -1,7 +1,8 @@
 """Random stretches of what is claimed, fetched anew from the exchange and compared: the check that believes nobody."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from random import Random
 from typing import Protocol
@@ -87,6 +88,9 @@ class Sampler:
             frame = Timeframe(timeframe_of(stream))
             opens = frame.slot_open_ns(sample.first), frame.slot_open_ns(sample.last + 1) - 1
             candles = await rest.insist(f"klines {symbol}", lambda: rest.klines(symbol, frame, *opens), _TRIES)
+            # an empty answer or one that ends early contradicts nothing: it may be a listing that is gone
+            if not candles or frame.slot(candles[-1].open_ns) < sample.last:
+                raise CryptoQuantError("REST does not have all of it", subject=f"{symbol} {frame}")
             return "rest", {frame.slot(each.open_ns): _candle(each) for each in candles}
         try:
             return "rest", await self._over_rest(rest, sample)
@@ -107,18 +111,21 @@ class Sampler:
         return {number: _trade(row) for number, row in zip(page.row_ids, page.rows, strict=True)}
 
     async def _from_archive(self, sample: Sample, stored: Mapping[int, Sequence[Fields]]) -> dict[int, Fields] | None:
-        """Return what the archive's file of the day has; None when it has not all of it, or there is none."""
+        """Return what the archive's files of its days have; None when it has not all of it, or there is none."""
         times = [int(row["time"] or 0) for rows in stored.values() for row in rows]
         if not times:
             return None
         venue, symbol, _ = sample.key
         found: dict[int, Fields] = {}
-        for day in sorted({day_of(min(times) * NS_PER_US), day_of(max(times) * NS_PER_US)}):
+        first, last = day_of(min(times) * NS_PER_US), day_of(max(times) * NS_PER_US)
+        # the days between too: a page of a quiet symbol spans many, and a trade of a day not read would seem invented
+        for number in range((last - first).days + 1):
+            day = first + timedelta(days=number)
             file = ArchiveFile(Venue(venue), symbol, _AGG_TRADE, day, day, False)
             path = await self._shelf.fetch(file)
             if path is None:
                 return None
-            lines = self._shelf.pick(file, path, Gap(sample.first, sample.last))
+            lines = await asyncio.to_thread(self._shelf.pick, file, path, Gap(sample.first, sample.last))
             found.update({number: _trade(row) for number, row in zip(lines.ids, lines.rows, strict=True) if row})
         return found if {sample.first, sample.last} <= found.keys() else None
 
