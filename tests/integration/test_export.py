@@ -34,6 +34,9 @@ SUM = (
 )
 NAMES = [str(FOLDER / f"date={date}/trades.parquet") for date in DATES]
 
+# these records were made without an exchange
+PAIRS = ("BTCUSDT=BTC/USDT",)
+
 
 @pytest.fixture(params=SERVERS)
 async def record(request: pytest.FixtureRequest) -> AsyncIterator[Record]:
@@ -199,11 +202,11 @@ async def test_a_disk_that_fills_up_leaves_no_half_file(
     with monkeypatch.context() as patch:
         patch.setattr(disk, "Draft", _FullDisk)
         with pytest.raises(LakeRefused, match=r"No space left on device: .*goes on from there"):
-            exported(record.url, out, form)
+            exported(record.url, out, form, pairs=PAIRS)
     left = files(out)
     assert not [name for name in left if ".part" in name]
     assert len(left) == (0 if FORMS[form].whole else 3)  # two days, and the manifest that names them and no other
-    [outcome] = exported(record.url, out, form)
+    [outcome] = exported(record.url, out, form, pairs=PAIRS)
     assert (outcome.files, outcome.kept) == ((1, 0) if FORMS[form].whole else (1, 2))
 
 
@@ -298,7 +301,7 @@ async def test_days_beyond_the_record_are_told_once(days: tuple[Record, Path]) -
     [outcome] = exported(record.url, out, on_gap="warn", **far)
     assert (outcome.files, outcome.kept) == (3, 0)
     assert list(outcome.missing) == [str(far["first"]), str(FIRST + timedelta(3)), DATES[2]]
-    [outcome] = exported(record.url, out, "freqtrade", on_gap="warn", **far)
+    [outcome] = exported(record.url, out, "freqtrade", on_gap="warn", pairs=PAIRS, **far)
     assert (outcome.files, outcome.rows) == (1, 30)
 
 
