@@ -5,10 +5,12 @@ a word (the machine is off, the network is cut) uses it up, and its standby is n
 """
 
 import os
+import ssl
 from typing import Any
 
 import asyncpg
 
+from crypto_quant.store.parameters import fit
 from crypto_quant.store.url import Host, hosts_of, parameters_of
 
 # What one host's failure says nothing about the next: it is away, starts or stops, or is not the kind that is wanted.
@@ -36,6 +38,12 @@ class Hosts:
 
         Raises what the driver raises; OSError, with what each of them said, when none of several hosts takes it.
         """
+        fitted = fit(url, "")
+        url = fitted.url
+        if fitted.timeout_s is not None:
+            options["timeout"] = fitted.timeout_s
+        if fitted.system_certificates:
+            options["ssl"] = ssl.create_default_context()
         if len(self._hosts) < 2:
             return await asyncpg.connect(url, **options)
         failures: list[tuple[Host, Exception]] = []

@@ -16,13 +16,14 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from crypto_quant import events
-from crypto_quant.errors import CryptoQuantError, StoreDenied, StoreUnavailable
+from crypto_quant.errors import ConfigError, CryptoQuantError, StoreDenied, StoreUnavailable
 from crypto_quant.seams import COLUMNS, Batch, Emit, PoolUse, Receipt, Table
 from crypto_quant.store import coverage, faults, partitions
 from crypto_quant.store.copytext import CopyText
 from crypto_quant.store.hosts import Hosts
 from crypto_quant.store.migrate import SchemaState, check
 from crypto_quant.store.migrate import migrate as migrate_schema
+from crypto_quant.store.parameters import schemas_of, search_path_of
 from crypto_quant.store.partitions import Partition
 from crypto_quant.store.staged import count_of, store_staged, tells_twice
 from crypto_quant.store.tier import Tier
@@ -49,9 +50,41 @@ async def connect(url: str, *, command_timeout_s: float = COMMAND_TIMEOUT_S) -> 
     """Return one open connection, set up as the pool's are. Raises ConfigError, StoreDenied, StoreUnavailable."""
     url = checked_url(url)
     try:
-        return await Hosts(url).connect(url, **_options(command_timeout_s))
+        connection = await Hosts(url).connect(url, **_options(command_timeout_s))
+        try:
+            await _check_schema(connection, url)
+        except BaseException:
+            connection.terminate()
+            raise
     except (ValueError, *faults.DRIVER_ERRORS) as error:
         raise faults.translate(error, operation="connecting", subject=redact(url), connecting=True) from error
+    return connection
+
+
+async def _check_schema(connection: asyncpg.Connection, url: str) -> None:
+    """Raise ConfigError when the session is not where the URL asks for: tables would land elsewhere without a word."""
+    asked = search_path_of(url)
+    if not asked:
+        return
+    path, schema, there = await connection.fetchrow(
+        "SELECT current_setting('search_path'), current_schema(),"
+        " ARRAY(SELECT nspname::text FROM pg_catalog.pg_namespace WHERE nspname = ANY ($1))",
+        schemas_of(asked),
+    )
+    if schemas_of(path) != schemas_of(asked):
+        raise ConfigError(
+            f"the database URL asks for search_path {asked}, and the session has {path}",
+            subject=redact(url),
+            hint="Something in between keeps it (pgbouncer with ignore_startup_parameters). Leave it out of the URL,"
+            " and say it to the server: ALTER ROLE the_user IN DATABASE the_database SET search_path = …",
+        )
+    first = next((name for name in schemas_of(asked) if name != "$user"), None)
+    if first is not None and first not in there and schema != first:
+        raise ConfigError(
+            f"the schema {first} of the database URL's search_path does not exist",
+            subject=redact(url),
+            hint=f'Make it, CREATE SCHEMA "{first}", or name another',
+        )
 
 
 def _options(command_timeout_s: float) -> dict[str, object]:

@@ -4,12 +4,14 @@ import re
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from crypto_quant.errors import ConfigError
+from crypto_quant.store.parameters import fit
 
 SCHEMES = ("postgresql", "postgres")
 # how the URL of every embedded database begins; the directory of its socket follows
 EMBEDDED_URL = "postgresql://crypto_quant@/crypto_quant?host="
 _EXAMPLE = "Expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
-_SECRET_PARAMETERS = ("password", "sslpassword", "passfile", "token", "secret", "key", "apikey", "api_key")
+_SECRET_PARAMETERS = ("password", "sslpassword", "passfile", "token", "secret", "key", "apikey", "api_key",
+                      "oauth_client_secret", "scram_client_key", "scram_server_key")  # fmt: skip
 
 # One server of a URL; a port of None is the driver's default.
 Host = tuple[str, int | None]
@@ -39,6 +41,7 @@ def checked_url(url: str) -> str:
         ) from None
     if any(port == 0 for _, port in hosts):
         raise ConfigError("the database URL has port 0", subject=redact(text), hint=_EXAMPLE)
+    fit(text, redact(text))  # raises for a parameter that cannot be used
     return text
 
 
