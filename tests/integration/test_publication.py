@@ -67,12 +67,13 @@ async def test_doctor_names_what_an_older_schema_lacks(database_url: str) -> Non
     connection = await asyncpg.connect(database_url)
     try:
         await connection.execute("ALTER TABLE coverage REPLICA IDENTITY DEFAULT")
+        await connection.execute("ALTER TABLE dropped REPLICA IDENTITY DEFAULT")
         with pytest.raises(asyncpg.PostgresError, match="replica identity"):
             await connection.execute("UPDATE coverage SET last_id = 6")
     finally:
         await connection.close()
     async with open_inspection(database_url) as look:
-        assert await look.publications() == {"everything": ["coverage"]}
+        assert await look.publications() == {"everything": ["coverage", "dropped"]}
 
 
 def test_every_table_with_a_deferrable_key_has_an_identity() -> None:

@@ -159,6 +159,7 @@ class Inspection:
     async def publications(self) -> dict[str, list[str]]:
         """Return by publication the tables of ours that it keeps from being changed: without a replica identity."""
         changed = [table for table, privileges in _NEEDED.items() if {"UPDATE", "DELETE"} & {*privileges}]
+        changed += ["dropped", "candle_dropped"]  # by whoever keeps the rules, who may be another user
         async with self._looking() as connection:
             return {row[0]: list(row[1]) for row in await connection.fetch(_PUBLISHED, changed)}
 
