@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from rich.cells import cell_len
+
 _GAP = "  "
 
 
@@ -32,7 +34,7 @@ def fit(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int | N
 
     Where the columns that must be shown do not fit, a row becomes a line a column.
     """
-    widths = [max([len(column.name), *(len(row[at]) for row in rows)]) for at, column in enumerate(columns)]
+    widths = [max([cell_len(column.name), *(cell_len(row[at]) for row in rows)]) for at, column in enumerate(columns)]
     shown = list(range(len(columns)))
     left_out: list[str] = []
     for at in _droppable(columns, rows):
@@ -62,10 +64,10 @@ def _total(widths: Sequence[int], shown: Sequence[int]) -> int:
 
 
 def _line(cells: Sequence[str], shown: Sequence[int], columns: Sequence[Column], widths: Sequence[int]) -> str:
-    padded = [
-        cell.rjust(widths[at]) if columns[at].right else cell.ljust(widths[at])
-        for cell, at in zip(cells, shown, strict=True)
-    ]
+    padded = []
+    for cell, at in zip(cells, shown, strict=True):
+        room = " " * (widths[at] - cell_len(cell))  # a symbol may have letters that are two columns wide
+        padded.append(room + cell if columns[at].right else cell + room)
     return _GAP.join(padded).rstrip()
 
 

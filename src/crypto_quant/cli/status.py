@@ -16,6 +16,7 @@ from rich.text import Text
 from crypto_quant import health
 from crypto_quant.cli import spooled as spools
 from crypto_quant.cli import status_view as view
+from crypto_quant.cli.fitted import Column, fit
 from crypto_quant.cli.options import FiniteRange, config_option
 from crypto_quant.config import Settings, load
 from crypto_quant.errors import ConfigError, CryptoQuantError
@@ -171,7 +172,7 @@ def _tell(
     if not any(each.alive for each in found):
         lines += [Text()] * bool(lines) + [Text(nobody(directory, pid)), Text("Start one: crypto-quant record SYMBOL")]
     if held is not None:
-        lines += [Text(), *_database(held)]
+        lines += [Text(), *_database(held, width)]
     # what a living recorder has in its own is among its figures
     own = {each.snapshot.spool.directory for each in found if each.alive and each.snapshot is not None}
     for left in [each for each in spooled if each.directory not in own]:
@@ -211,7 +212,7 @@ def _recorder(found: Board, problems: Sequence[health.Problem], now_ns: int, wid
     return lines
 
 
-def _database(held: dict[str, Any]) -> list[Text]:
+def _database(held: dict[str, Any], width: int | None) -> list[Text]:
     if held["problem"]:
         return [Text(f"What is stored cannot be told: {printable(held['problem'])}")]
     if not held["streams"]:
@@ -220,5 +221,10 @@ def _database(held: dict[str, Any]) -> list[Text]:
         (printable(each.symbol), each.venue, each.stream, f"{each.rows:,}", f"{each.stored_at:%Y-%m-%d %H:%M:%S}")
         for each in held["streams"]
     ]
-    headings = ("symbol", "venue", "stream", "rows", "last stored (UTC)")
-    return [Text("The database holds", view.HEADING), *view.columns(headings, cells, right=(3,))]
+    columns = (
+        Column("symbol", right=False), Column("venue", right=False, drop=2), Column("stream", right=False),
+        Column("rows"), Column("last stored (UTC)", right=False, drop=1),
+    )  # fmt: skip
+    table = fit(columns, cells, width)
+    body = [Text(line) for lines in table.rows for line in lines]
+    return [Text("The database holds", view.HEADING), *([Text(table.head, view.HEADING)] if table.head else []), *body]

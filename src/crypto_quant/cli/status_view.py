@@ -233,19 +233,6 @@ class StreamTable:
         return _row(cells, self._between)
 
 
-def columns(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[Text]:
-    """Return rows of text as a table as wide as they are; ``right`` are the columns that end together."""
-    widths = [max(cell_len(each) for each in column) for column in zip(headings, *rows, strict=True)]
-    lines = []
-    for number, row in enumerate((headings, *rows)):
-        cells = []
-        for at, (text, width) in enumerate(zip(row, widths, strict=True)):
-            room = " " * (width - cell_len(text))
-            cells.append((room + text if at in right else text + room, HEADING if not number else ""))
-        lines.append(_row(cells, "  "))
-    return lines
-
-
 def _row(cells: Sequence[tuple[str, str]], between: str) -> Text:
     line = Text()
     for at, (text, style) in enumerate(cells):
