@@ -223,8 +223,12 @@ class SealStore:
                 bounds += [(at, *each.key[:2], frame.value, moment(since), moment(until)) for since, until in opens]
         columns = [list(column) for column in zip(*bounds, strict=True)]
         async with self.connection.transaction(isolation="repeatable_read", readonly=True):
-            # what a digest is made of must not depend on how this server likes to write a date
-            await self.connection.execute("SET LOCAL datestyle = 'ISO, YMD'")
+            # what a digest is made of must not depend on how this server likes to write a date; and two connections
+            # side by side are faster than workers of one, and leave more to a recorder
+            await self.connection.execute(
+                "SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL max_parallel_workers_per_gather = 0;"
+                " SET LOCAL work_mem = '64MB'; SET LOCAL jit = off"
+            )
             rows = await self.connection.fetch(statement, *columns, *span)
         found = {
             row[0]: Digested(row[1], row[2], row[3] * NS_PER_US, row[4] * NS_PER_US, row[5], row[6], row[7])
