@@ -141,7 +141,8 @@ async def _backfill(
     _tell(outcomes, time.monotonic() - started, as_json)
     if any(outcome.failures for outcome in outcomes):
         return 1
-    return 3 if any(outcome.missing or outcome.days_unknown for outcome in outcomes) else 0
+    wrong = any(outcome.missing or outcome.days_unknown or outcome.conflicts for outcome in outcomes)
+    return 3 if wrong else 0
 
 
 def _tell(outcomes: list[Outcome], took_s: float, as_json: bool) -> None:
